@@ -1,0 +1,8 @@
+"""The ids of the special pieces, the same in every tokenizer and model."""
+
+from typing import Final
+
+PAD: Final = 0
+UNK: Final = 1
+BOS: Final = 2
+EOS: Final = 3

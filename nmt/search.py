@@ -1,0 +1,319 @@
+"""Beam search over slots: one step for all sentences that are being decoded, wherever each of them is.
+
+In the way of the data: pieces -> engine -> **search** -> engine -> hypotheses. The search is a module around a model, so
+that it is exported with it; it keeps nothing between calls and knows neither requests nor queues.
+
+For a source x it looks for the hypotheses y of the highest normalised score
+
+    s(y) = log p(y | x) / lp(y)          lp(y) = ((5 + |y|) / (5 + 1))^alpha          (Wu et al. 2016, eq. 14)
+
+where |y| counts EOS and alpha = 0 is the plain log-probability. A step extends the K live hypotheses of a slot by every
+piece. Of the K best continuations, those by EOS are finished hypotheses; the K best others live on. So K = 1 is greedy
+search, and a beam as wide as all prefixes is exhaustive. A slot is done as soon as one of these holds:
+
+    1. it has K finished hypotheses;
+    2. no live hypothesis can become one of the n best: log-probabilities only fall and lp only grows, so no descendant of
+       a live y scores above log p(y) / lp(longest), which is compared with the n-th best finished score;
+    3. it has said as many pieces as it may; the live hypotheses then fill up the n best, marked as not complete.
+
+The first is the usual pruning (K = 1 stops at the first EOS); the second is exact.
+"""
+
+# No `from __future__ import annotations`: TorchScript cannot resolve a NamedTuple's string annotations (pytorch#95858).
+from typing import ClassVar, Final, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nmt.attention import Memory
+from nmt.slots import (
+    History,
+    Limits,
+    Slots,
+    keep_history,
+    keep_slots,
+    open_history,
+    open_slots,
+    record,
+    walk_back,
+)
+from nmt.special import BOS, EOS, PAD, UNK
+
+
+class StepModel(Protocol):
+    """What the search needs of a model; `Seq2Seq` has it, and so has any other decoder with a state of fixed size."""
+
+    def encode(self, src: Tensor, lengths: Tensor) -> tuple[Memory, list[Tensor]]:
+        """Read `src` (B, S) of `lengths` (B,): the memory and the decoder's first state, each (B, ·)."""
+
+    def step(self, tokens: Tensor, state: list[Tensor], memory: Memory) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Read one piece `tokens` (N,): logits (N, V), next state, attention (N, S); K rows share a sentence's memory."""
+
+
+class Finished(NamedTuple):
+    """The n best hypotheses of R slots: complete ones by falling score, then those that were cut by the limit."""
+
+    tokens: Tensor
+    """(R, n, L) int64: pieces, EOS included where complete"""
+    log_probs: Tensor
+    """(R, n, L) float32: of each piece"""
+    attention: Tensor
+    """(R, n, L, S) float32: where the model looked before each piece"""
+    lengths: Tensor
+    """(R, n) int64: pieces, EOS included where complete; what stands behind them is arbitrary"""
+    scores: Tensor
+    """(R, n) float32: normalised scores; -inf where there is no such hypothesis"""
+    complete: Tensor
+    """(R, n) bool: whether it ends with EOS"""
+
+
+class Step(NamedTuple):
+    """The K best continuations of each slot that go on, best first, and what ending instead would give."""
+
+    parents: Tensor
+    """(B, K) int64: the hypothesis that goes on"""
+    tokens: Tensor
+    """(B, K) int64: the piece it adds"""
+    log_probs: Tensor
+    """(B, K) float32: of that piece"""
+    scores: Tensor
+    """(B, K) float32: log-probability of the whole; -inf where there is none"""
+    eos: Tensor
+    """(B, K) float32: log-probability of EOS behind each *present* hypothesis"""
+
+
+class BeamSearch(nn.Module):
+    """Steps of a beam search around `model`, made of tensor operations alone (scriptable; works on any device)."""
+
+    SCRIPTED: ClassVar[tuple[str, ...]] = ("open", "advance", "finish", "score")
+    """the methods, beside `forward`, that an exported search must have"""
+
+    # TorchScript sees no globals.
+    pad: Final[int] = PAD
+    unk: Final[int] = UNK
+    bos: Final[int] = BOS
+    eos: Final[int] = EOS
+
+    def __init__(self, model: StepModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def open(self, src: Tensor, lengths: Tensor, limits: Limits, beam: int) -> Slots:
+        """Encode `src` (B, S), of which `lengths` (B,) pieces are real, and open a slot of `beam` rows for each sentence."""
+        memory, state = self.model.encode(src, lengths)
+        return open_slots(memory, state, limits, beam, self.bos)
+
+    def advance(self, slots: Slots, history: History, guard: bool) -> Tensor:
+        """One step of all slots, in place; returns (B,) bool, which of them are done and must not be advanced again.
+
+        `guard` says whether any slot has the repetition guard on (`limits.ngram`).
+        """
+        state = [s.flatten(0, 1) for s in slots.state]
+        logits, state, attention = self.model.step(slots.tokens.flatten(), state, slots.memory)
+        step = self._extend(logits, slots, history, guard)
+        ended, pool = self._end(step, slots)
+        attention = attention.view(slots.tokens.size(0), slots.tokens.size(1), -1)
+        record(history, slots.time, step.parents, step.tokens, step.log_probs, ended, step.eos, attention)
+        for i in range(len(state)):
+            slots.state[i].copy_(reorder(state[i], step.parents))
+        slots.tokens.copy_(step.tokens)
+        slots.scores.copy_(step.scores)
+        slots.pool.copy_(pool)
+        slots.time.add_(1)
+        return is_done(slots)
+
+    def _extend(self, logits: Tensor, slots: Slots, history: History, guard: bool) -> Step:
+        """The best continuations under `logits` (N, V).
+
+        The K best of a slot are among the K best of each row, and a row's order is that of its logits: nothing but one
+        sum and one search is as wide as the vocabulary.
+        """
+        sentences, beam = slots.scores.size(0), slots.scores.size(1)
+        norm = log_norm(logits)
+        eos = logits[:, self.eos].float() - norm.squeeze(1)
+        values, pieces = best_pieces(self._constrain(logits, slots, history, guard), beam)
+        log_probs = values.float() - norm
+        candidates = slots.scores.view(-1, 1) + log_probs
+        scores, index = candidates.view(sentences, -1).topk(beam, dim=1)
+        return Step(
+            index // values.size(1),
+            pieces.view(sentences, -1).gather(1, index),
+            log_probs.view(sentences, -1).gather(1, index),
+            scores,
+            eos.view(sentences, beam),
+        )
+
+    def _constrain(self, logits: Tensor, slots: Slots, history: History, guard: bool) -> Tensor:
+        """`logits` (N, V) with -inf, in place, for the pieces that a hypothesis must not go on with."""
+        beam, never = slots.scores.size(1), float("-inf")
+        forced = self._forced(slots).repeat_interleave(beam, 0)
+        forced_logits = logits.gather(1, forced)
+        unknown = logits[:, self.unk].masked_fill(~slots.limits.unknown.repeat_interleave(beam), never)
+        logits[:, : self.eos + 1] = never  # PAD, BOS; and ending is not going on: see _end
+        logits[:, self.unk] = unknown
+        if guard:
+            logits.scatter_(1, self._repeating(slots, history).flatten(0, 1), never)
+        if forced.size(1) > 0:
+            free = forced == self.pad
+            logits.masked_fill_(~free, never).scatter_(1, forced, forced_logits.masked_fill(free, never))
+        return logits
+
+    def _forced(self, slots: Slots) -> Tensor:
+        """The next piece (B, 1) of each prefix, PAD where nothing is forced; (B, 0) where no slot has a prefix."""
+        prefix, time = slots.limits.prefix, slots.time.unsqueeze(1)
+        if prefix.size(1) == 0:
+            return prefix
+        last = prefix.size(1) - 1
+        return prefix.gather(1, time.clamp(max=last)).masked_fill(time > last, self.pad)
+
+    def _repeating(self, slots: Slots, history: History) -> Tensor:
+        """The pieces (B, K, T) that would complete an n-gram which a hypothesis has said already; PAD stands for none.
+
+        With n = `limits.ngram`, piece j is one if the n - 1 pieces before it are the last n - 1 of the hypothesis.
+        """
+        length, n = int(slots.time.max()), slots.limits.ngram.view(-1, 1, 1)
+        row = torch.arange(slots.scores.size(1), device=n.device).expand_as(slots.tokens)
+        time = slots.time.unsqueeze(1).expand_as(row)
+        path = walk_back(history.parents[:, :length], row, time)
+        said = history.tokens[:, :length].transpose(1, 2).gather(1, path[:, :, 1:])
+        position, time = torch.arange(length, device=n.device), time.unsqueeze(2)
+        match = (n > 0) & (position >= n - 1) & (position < time)
+        for back in range(1, int(slots.limits.ngram.max()) if length > 0 else 0):
+            last = said.gather(2, (time - back).clamp(min=0))
+            # What roll wraps round is before position n - 1, and excluded.
+            match = match & ((said.roll(back, 2) == last) | (back >= n))
+        return said.masked_fill(~match, self.pad)
+
+    def _end(self, step: Step, slots: Slots) -> tuple[Tensor, Tensor]:
+        """Hypotheses that end here: their normalised scores (B, K), -inf where they do not; and the pool (B, K) with them.
+
+        An ending counts when it is among the K best of all continuations.
+        """
+        limits, beam = slots.limits, slots.scores.size(1)
+        length = slots.time + 1
+        early = length < limits.min_length
+        if limits.prefix.size(1) > 0:
+            early = early | (length <= (limits.prefix != self.pad).sum(1))
+        endings = (slots.scores + step.eos).masked_fill(early.unsqueeze(1), float("-inf"))
+        kth_best = torch.cat([step.scores, endings], dim=1).topk(beam, dim=1)[0][:, -1:]
+        normalised = endings / length_penalty(length, limits.length_penalty).unsqueeze(1)
+        ended = normalised.masked_fill(endings < kth_best, float("-inf"))
+        return ended, torch.cat([slots.pool, ended], dim=1).topk(beam, dim=1)[0]
+
+    def finish(self, slots: Slots, history: History, rows: Tensor, n_best: int) -> Finished:
+        """The `n_best` best hypotheses of the slots `rows` (R,), which are done."""
+        slots = keep_slots(slots, rows)
+        length = int(slots.time.max())
+        history = keep_history(history, rows, length)
+        beam, time = slots.scores.size(1), slots.time.unsqueeze(1)
+        position = torch.arange(length, device=rows.device)
+        rank = torch.arange(n_best, device=rows.device).unsqueeze(0)
+
+        ended = history.ended.masked_fill((position >= time).unsqueeze(2), float("-inf")).flatten(1)
+        scores, index = ended.topk(n_best, dim=1)
+        complete = scores > float("-inf")
+        # Behind the complete hypotheses come the live ones, best first, all of one length.
+        live = (rank - complete.sum(1, keepdim=True)).clamp(min=0)
+        penalty = length_penalty(slots.time, slots.limits.length_penalty).unsqueeze(1)
+        scores = torch.where(complete, scores, slots.scores.gather(1, live) / penalty)
+        said = torch.where(complete, index // beam, time)  # pieces, EOS apart
+        path = walk_back(history.parents, torch.where(complete, index % beam, live), said)
+
+        before, after = path[:, :, :-1], path[:, :, 1:]
+        at_eos = position >= said.unsqueeze(2)
+        tokens = history.tokens.transpose(1, 2).gather(1, after)
+        log_probs = history.log_probs.transpose(1, 2).gather(1, after)
+        eos = history.eos.transpose(1, 2).gather(1, before)
+        slot = torch.arange(rows.size(0), device=rows.device).view(-1, 1, 1)
+        return Finished(
+            tokens.masked_fill(at_eos, self.eos),
+            torch.where(at_eos, eos, log_probs),
+            history.attention[slot, position, before],
+            said + complete.long(),
+            scores,
+            complete,
+        )
+
+    def score(self, src: Tensor, lengths: Tensor, tgt: Tensor) -> Tensor:
+        """The log-probability (B, T) float32 of each given piece: `tgt` (B, T) is y1..yn EOS, padded with PAD (scored 0)."""
+        memory, state = self.model.encode(src, lengths)
+        tokens = torch.full_like(tgt[:, 0], self.bos)
+        log_probs: list[Tensor] = []
+        for t in range(tgt.size(1)):
+            logits, state, _ = self.model.step(tokens, state, memory)
+            tokens = tgt[:, t]
+            log_prob = logits.gather(1, tokens.unsqueeze(1)).float() - log_norm(logits)
+            log_probs.append(log_prob.squeeze(1).masked_fill(tokens == self.pad, 0.0))
+        return torch.stack(log_probs, dim=1)
+
+    def forward(
+        self, src: Tensor, lengths: Tensor, beam: int = 5, max_length: int = 100, alpha: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Decode one padded batch: the best hypotheses (B, max_length), padded with PAD, and their scores (B,).
+
+        For callers without the engine (C++) and for tests: sentences leave when they are done, but none joins.
+        """
+        slots = self.open(src, lengths, plain_limits(lengths, max_length, alpha), beam)
+        history = open_history(slots, src.size(0), max_length, src.size(1))
+        left = torch.arange(src.size(0), device=src.device)
+        tokens = torch.full([src.size(0), max_length], self.pad, dtype=torch.int64, device=src.device)
+        scores = torch.zeros(src.size(0), device=src.device)
+        while left.size(0) > 0:
+            done = self.advance(slots, history, False)
+            if bool(done.any()):
+                rows = done.nonzero().squeeze(1)
+                best = self.finish(slots, history, rows, 1)
+                behind = torch.arange(best.tokens.size(2), device=src.device) >= best.lengths
+                tokens[left[rows], : best.tokens.size(2)] = best.tokens[:, 0].masked_fill(behind, self.pad)
+                scores[left[rows]] = best.scores[:, 0]
+                rows = (~done).nonzero().squeeze(1)
+                slots, history, left = keep_slots(slots, rows), keep_history(history, rows, max_length), left[rows]
+        return tokens, scores
+
+
+def log_norm(logits: Tensor) -> Tensor:
+    """log sum_v exp(logit_v) of each row of `logits` (N, V), as (N, 1) float32 whatever their type."""
+    return logits.float().logsumexp(1, keepdim=True)
+
+
+def best_pieces(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` highest logits of each row of (N, V), or all where V is smaller: values and ids, each (N, count)."""
+    values, ids = logits.topk(min(count, logits.size(1)), dim=1)
+    return values, ids
+
+
+def length_penalty(length: Tensor, alpha: Tensor) -> Tensor:
+    """lp = ((5 + length) / 6)^alpha, where length counts EOS (Wu et al. 2016, eq. 14); tensors of one shape."""
+    return ((length + 5) / 6.0).pow(alpha)
+
+
+def is_done(slots: Slots) -> Tensor:
+    """Which slots (B,) have nothing more to find; the three conditions are in the module's docstring."""
+    limits = slots.limits
+    full = slots.pool[:, -1] > float("-inf")
+    bound = slots.scores[:, 0] / length_penalty(limits.max_length, limits.length_penalty)
+    wanted = slots.pool.gather(1, limits.n_best.unsqueeze(1) - 1).squeeze(1)
+    return full | (bound <= wanted) | (slots.time >= limits.max_length)
+
+
+def reorder(state: Tensor, parents: Tensor) -> Tensor:
+    """Give each hypothesis the state of its parent: `state` (N, ·) by `parents` (B, K), as (B, K, ·)."""
+    sentences, beam = parents.size(0), parents.size(1)
+    if beam > 1:
+        first = torch.arange(sentences, device=parents.device).unsqueeze(1) * beam
+        state = state.index_select(0, (parents + first).flatten())
+    return state.view(sentences, beam, -1)
+
+
+def plain_limits(lengths: Tensor, max_length: int, alpha: float) -> Limits:
+    """The same limits for each sentence of `lengths` (B,): the best hypothesis, without constraints."""
+    zero = torch.zeros_like(lengths)
+    return Limits(
+        zero + max_length,
+        zero,
+        torch.full_like(lengths, alpha, dtype=torch.float32),
+        zero + 1,
+        zero,
+        torch.ones_like(lengths, dtype=torch.bool),
+        zero.new_zeros(zero.size(0), 0),
+    )

@@ -1,0 +1,126 @@
+"""A run folder: what training leaves behind, and what it goes on from.
+
+    config.yaml       the whole config, as resolved
+    tokenizer.model   the SentencePiece model
+    best.pt           the weights with the best validation BLEU, and how they came about
+    last.pt           everything that a resumed run needs: weights, optimiser, average, batch order, random numbers
+    log.jsonl         one JSON object a log line
+    samples.json      a few validation pairs, for the parity check of an export
+
+In the way of the data: model -> **checkpoint** -> export, or back into train.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from nmt.atomic import atomic_write
+from nmt.config import Config, load_config
+from nmt.errors import CheckpointError
+from nmt.model import Seq2Seq
+from nmt.tokenizer import Tokenizer
+
+FORMAT_VERSION = 1
+_MAGIC = b"NMTCKPT1"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model, ready to be exported or used."""
+
+    model: Seq2Seq
+    """eager, float32, in evaluation mode"""
+    tokenizer: Tokenizer
+    config: Config
+    info: dict[str, Any]
+    """source_language, target_language, config_digest, seed, steps, epochs, minutes, valid_bleu, valid_signature, date, ..."""
+    samples: list[tuple[str, str]]
+    """a few validation pairs"""
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values to `path`, whole or not at all, with a digest that finds any damage."""
+    buffer = io.BytesIO()
+    torch.save({"format_version": FORMAT_VERSION, **content}, buffer)
+    data = buffer.getvalue()
+    with atomic_write(path) as file:
+        file.write(_MAGIC + hashlib.sha256(data).digest())
+        file.write(data)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `save_checkpoint` wrote; raises `CheckpointError` naming the file when it is missing or damaged."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such checkpoint") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+    head = len(_MAGIC) + 32
+    if not content.startswith(_MAGIC[:-1]):
+        raise CheckpointError(f"{path}: not a checkpoint of this program")
+    if content[: len(_MAGIC)] != _MAGIC:
+        raise CheckpointError(f"{path}: made by a newer version of this program, or damaged; upgrade, or train again")
+    if hashlib.sha256(content[head:]).digest() != content[len(_MAGIC) : head]:
+        raise CheckpointError(f"{path}: damaged (its digest does not match); restore it from a copy, or train again")
+    try:
+        loaded = torch.load(io.BytesIO(content[head:]), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    if loaded["format_version"] > FORMAT_VERSION:
+        raise CheckpointError(f"{path}: made by a newer version of this program; upgrade")
+    return dict(loaded)
+
+
+def start_run(folder: Path, config: Config, tokenizer: Tokenizer, samples: list[tuple[str, str]]) -> None:
+    """Lay out a new run folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / "tokenizer.model") as file:
+        file.write(tokenizer.to_bytes())
+    with atomic_write(folder / "samples.json") as file:
+        file.write(json.dumps(samples, ensure_ascii=False, indent=0).encode())
+    with atomic_write(folder / "config.yaml") as file:
+        file.write(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True).encode())
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a run folder."""
+    try:
+        return Tokenizer((folder / "tokenizer.model").read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{folder / 'tokenizer.model'}: cannot be read: {error.strerror}") from None
+
+
+def load_run(folder: Path) -> Run:
+    """Load the best model of a run folder; raises `CheckpointError` naming the file that is missing or damaged."""
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder}: no such run folder")
+    if not (folder / "config.yaml").exists():
+        raise CheckpointError(f"{folder}: not a run folder (no config.yaml in it)")
+    if not (folder / "best.pt").exists():
+        raise CheckpointError(f"{folder}: no model yet (no best.pt); train until the first validation")
+    config = load_config(folder / "config.yaml")
+    tokenizer = load_tokenizer(folder)
+    checkpoint = load_checkpoint(folder / "best.pt")
+    model = Seq2Seq(config.model, tokenizer.vocabulary)
+    try:
+        model.load_state_dict(checkpoint["model"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{folder / 'best.pt'}: belongs to another model: {str(error).splitlines()[-1]}"
+        ) from None
+    try:
+        samples = [(str(src), str(tgt)) for src, tgt in json.loads((folder / "samples.json").read_text("utf-8"))]
+    except (OSError, ValueError):
+        samples = []
+    return Run(model.eval(), tokenizer, config, checkpoint["info"], samples)

@@ -1,0 +1,59 @@
+# The service (target serve, the default) and, on top of it, the tools to train (target train).
+#
+#   docker build -t translate .                                      CPU
+#   docker build -t translate --build-arg TORCH_VARIANT=cu130 .      NVIDIA GPU
+#   docker build -t translate-train --target train .
+
+ARG BASE=python:3.11-slim-bookworm
+
+# --- packages -----------------------------------------------------------------
+FROM ${BASE} AS packages
+# The same version as in pyproject.toml (a test compares them). It stands alone, so that no other change installs torch anew.
+ARG TORCH_VERSION=2.13.0
+ARG TORCH_VARIANT=cpu
+# Beside the ordinary index, which answers alone where this one cannot be reached.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/${TORCH_VARIANT}
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+RUN python -m venv --without-pip /opt/venv
+# Without what only a compiler needs: headers, CMake files, torch's own test helpers.
+RUN pip --python /opt/venv/bin/python install --extra-index-url "${TORCH_INDEX}" "torch==${TORCH_VERSION}" \
+ && cd /opt/venv/lib/python3*/site-packages/torch && rm -rf include share test bin/test_* bin/protoc*
+COPY pyproject.toml /src/
+RUN python -c 'import tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; print("\n".join(p["dependencies"] + p["optional-dependencies"]["service"]))' > /src/serve.txt \
+ && pip --python /opt/venv/bin/python install -r /src/serve.txt
+RUN python -c 'import tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; print("\n".join(p["optional-dependencies"]["train"]))' > /src/train.txt
+
+# --- what both images share -----------------------------------------------------
+FROM ${BASE} AS base
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# The folder of models: a named volume that is mounted here takes over its owner.
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app \
+ && mkdir -p /app /models && chown app:app /models
+COPY --from=packages /opt/venv /opt/venv
+WORKDIR /app
+STOPSIGNAL SIGTERM
+
+# --- training ---------------------------------------------------------------------
+FROM base AS train
+COPY --from=packages /src/train.txt /tmp/train.txt
+RUN pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-version-check --root-user-action ignore -r /tmp/train.txt \
+ && rm /tmp/train.txt
+COPY data/ data/
+COPY nmt/ nmt/
+RUN python -m compileall -q nmt
+USER app
+ENTRYPOINT ["python", "-m", "nmt.starter"]
+CMD ["/models"]
+
+# --- the service --------------------------------------------------------------------
+FROM base AS serve
+COPY nmt/ nmt/
+COPY service/ service/
+RUN python -m compileall -q nmt service
+ENV NMT_MODELS=/models NMT_HOST=0.0.0.0 NMT_PORT=5000
+USER app
+EXPOSE 5000
+# Ready, not only alive: what starts after us may rely on an answer. The image has no curl.
+HEALTHCHECK --interval=5s --timeout=4s --start-period=120s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"NMT_PORT\"]}/ready', timeout=3)"]
+ENTRYPOINT ["python", "-m", "service"]

@@ -1,0 +1,213 @@
+"""Score a model on a test set: `python -m nmt.evaluate MODEL --src F --ref F`: BLEU, chrF and TER, with signatures.
+
+In the way of the data: translator -> **evaluate**. With --compare the difference to another model, or to a file of
+translations, is tested by paired bootstrap resampling (Koehn 2004, as in sacreBLEU).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nmt.artifact import Artifact
+from nmt.atomic import atomic_write
+from nmt.cli import main_guard
+from nmt.engine import SearchOptions
+from nmt.errors import NMTError
+from nmt.loading import (
+    Parser,
+    add_model_arguments,
+    add_search_arguments,
+    file_arguments,
+    language_arguments,
+    load_from,
+    open_translator,
+    search_options,
+    show_progress,
+)
+from nmt.reading import read_lines, read_pair
+from nmt.translator import Translation, Translator
+
+_CHUNK_LINES = 2000
+_ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure with how it was computed."""
+
+    score: float
+    signature: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A metric of this and of the other system on resampled test sets."""
+
+    this: float
+    other: float
+    p_value: float
+    """probability of such a difference if the systems were equally good"""
+    signature: str
+
+
+def metrics() -> dict[str, Any]:
+    """BLEU, chrF and TER as sacreBLEU computes them by default."""
+    try:
+        from sacrebleu.metrics import BLEU, CHRF, TER
+    except ImportError:
+        raise NMTError("evaluation needs sacrebleu: pip install 'bahdanau[train]'") from None
+    return {"BLEU": BLEU(), "chrF": CHRF(), "TER": TER()}
+
+
+def score(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
+    """BLEU, chrF (both higher is better) and TER (lower is better) of a test set, 0 to 100."""
+    found = {}
+    for name, metric in metrics().items():
+        value = metric.corpus_score(hypotheses, [references]).score
+        found[name] = Score(value, str(metric.get_signature()))
+    return found
+
+
+def compare(
+    this: Sequence[str], other: Sequence[str], references: Sequence[str], samples: int = 1000
+) -> dict[str, Comparison]:
+    """Test whether two systems differ, by paired bootstrap with `samples` test sets drawn from the one."""
+    from sacrebleu.significance import PairedTest
+
+    test = PairedTest([("other", other), ("this", this)], metrics(), [references], test_type="bs", n_samples=samples)
+    signatures, scores = test()
+    return {
+        name: Comparison(results[1].score, results[0].score, results[1].p_value, str(signatures[name]))
+        for name, results in scores.items()
+        if name != "System"
+    }
+
+
+def translate(
+    translator: Translator, lines: Sequence[str], search: SearchOptions, *, source: str = "", target: str = ""
+) -> tuple[list[Translation], float]:
+    """Translate `lines` with a progress bar on a terminal; returns the translations and the seconds they took."""
+    translator.translate(lines[:2], search, source=source, target=target)  # the first calls compile: not timed
+    found: list[Translation] = []
+    began = time.monotonic()
+    with tqdm(total=len(lines), unit=" lines", disable=not sys.stderr.isatty(), leave=False) as bar:
+        for begin in range(0, len(lines), _CHUNK_LINES):
+            chunk = lines[begin : begin + _CHUNK_LINES]
+            progress = partial(show_progress, bar, begin, len(chunk))
+            found += translator.translate(chunk, search, source=source, target=target, progress=progress)
+    return found, time.monotonic() - began
+
+
+def build_parser() -> Parser:
+    """The command line."""
+    parser = Parser("python -m nmt.evaluate", __doc__ or "")
+    add_model_arguments(parser)
+    file_arguments(["src", "ref"], parser)
+    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="write the translations there")
+    parser.add_argument(
+        "--compare", type=Path, metavar="OTHER", help="another model, or a text file of its translations"
+    )
+    parser.add_argument("--samples", type=int, default=1000, metavar="N", help="test sets drawn for --compare")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    language_arguments(parser)
+    add_search_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = build_parser().parse_args(argv)
+    text = read_pair(options.src, options.ref)
+    others = _other_lines(options.compare, len(text.src))
+    metrics()  # a missing package should not show after minutes of translating
+    model = load_from(options)
+    search = search_options(options, model)
+    languages = {"source": options.source, "target": options.target}
+    found, seconds = translate(open_translator(model, options), text.src, search, **languages)
+    hypotheses = [" ".join(translation.text.split("\n")) for translation in found]
+    if options.output:
+        with atomic_write(options.output) as file:
+            file.write("".join(f"{line}\n" for line in hypotheses).encode())
+    scores = score(hypotheses, text.tgt)
+    pieces = sum(len(segment.token_log_probs) for translation in found for segment in translation.segments)
+    result: dict[str, Any] = {
+        "model": str(options.model),
+        "checksum": model.manifest.checksum,
+        "dtype": model.manifest.dtype,
+        "size_bytes": _size(options.model, model),
+        "device": str(model.device),
+        "src": str(options.src),
+        "ref": str(options.ref),
+        "search": asdict(search),
+        "scores": {name: asdict(value) for name, value in scores.items()},
+        "sentences": len(hypotheses),
+        "seconds": round(seconds, 3),
+        "sentences_per_second": round(len(hypotheses) / max(seconds, 1e-9), 1),
+        "pieces_per_second": round(pieces / max(seconds, 1e-9), 1),
+        "truncated": sum(translation.truncated for translation in found),
+    }
+    if options.compare:
+        if others is None:
+            other = load_from(options, options.compare)
+            translations, _ = translate(
+                open_translator(other, options), text.src, search_options(options, other), **languages
+            )
+            others = [" ".join(translation.text.split("\n")) for translation in translations]
+        found_comparison = compare(hypotheses, others, text.tgt, options.samples)
+        result["compare"] = {"other": str(options.compare), **{k: asdict(v) for k, v in found_comparison.items()}}
+    print(json.dumps(result, ensure_ascii=False, indent=2) if options.json else report(result))
+    return 0
+
+
+def report(result: dict[str, Any]) -> str:
+    """The result as lines for a reader."""
+    search = result["search"]
+    size = f", {result['size_bytes'] / 1e6:.1f} MB" if result["size_bytes"] else ""
+    lines = [
+        f"{result['model']}: {result['dtype']}{size}, on {result['device']}, beam {search['beam']}, "
+        f"length penalty {search['length_penalty']:g}",
+        *(f"{name:5}{value['score']:7.2f}   {value['signature']}" for name, value in result["scores"].items()),
+        f"{result['sentences']} sentences in {result['seconds']:.1f} s: "
+        f"{result['sentences_per_second']:g} sentences/s, {result['pieces_per_second']:g} target pieces/s",
+    ]
+    if result["truncated"]:
+        lines.append(f"{result['truncated']} translations were cut off at the length limit")
+    if comparison := dict(result.get("compare", {})):
+        lines.append(f"against {comparison.pop('other')}:")
+        for name, value in comparison.items():
+            difference = f"{value['this']:.2f} - {value['other']:.2f} = {value['this'] - value['other']:+.2f}"
+            lines.append(f"{name:5} {difference}, p = {value['p_value']:.4f}   {value['signature']}")
+    return "\n".join(lines)
+
+
+def _other_lines(path: Path | None, count: int) -> list[str] | None:
+    """The translations in a text file, None for a model."""
+    if path is None or path.is_dir():
+        return None
+    if path.is_file():
+        with open(path, "rb") as file:
+            if file.read(4) == _ZIP:
+                return None
+    lines = read_lines(path)
+    if len(lines) != count:
+        raise NMTError(
+            f"{path} has {len(lines):,} lines but the test set has {count:,}; give translations of the same test set"
+        )
+    return lines
+
+
+def _size(path: Path, model: Artifact) -> int:
+    return model.size_bytes or sum(file.stat().st_size for file in path.glob("best.pt"))
+
+
+if __name__ == "__main__":
+    sys.exit(main_guard(main))

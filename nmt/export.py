@@ -1,0 +1,237 @@
+"""Export a trained model to one file: `python -m nmt.export RUN [-o FILE] [--dtype float32|bfloat16|float16|int8]`.
+
+In the way of the data: checkpoint -> **export** -> artifact. The model is narrowed to the type asked for, wrapped in
+the search, scripted, packed with its tokenizer and manifest, loaded again and compared with what was trained; only then
+is the file put in place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import datetime
+import io
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nmt.artifact import DTYPES, Artifact, Manifest, load_bytes, pack, torchscript
+from nmt.atomic import atomic_write
+from nmt.cleaning import clean
+from nmt.cli import HelpFormatter, main_guard
+from nmt.engine import Engine, Request, SearchOptions
+from nmt.errors import ArtifactError
+from nmt.quantized import quantise
+from nmt.search import BeamSearch
+from nmt.special import EOS, PAD
+from nmt.tokenizer import Tokenizer
+
+MAX_SAMPLES = 32
+
+
+class TrainedModel(Protocol):
+    """What is exported (nmt.checkpoint.Run): an eager model in float32 and evaluation mode, with what belongs to it."""
+
+    @property
+    def model(self) -> nn.Module: ...
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+    @property
+    def info(self) -> Mapping[str, Any]: ...
+    @property
+    def samples(self) -> Sequence[tuple[str, str]]: ...
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an exported file may be from the trained model; see Parity."""
+
+    largest: float
+    mean: float
+    same_greedy: float = 0.0
+
+
+TOLERANCES = {
+    "float32": Tolerance(largest=1e-3, mean=1e-4, same_greedy=0.9),  # not all: two pieces may be equally good
+    "bfloat16": Tolerance(largest=2.0, mean=0.05),
+    "float16": Tolerance(largest=0.3, mean=0.01),
+    "int8": Tolerance(largest=2.0, mean=0.05),
+}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an exported file is from the trained model on some sentences."""
+
+    sentences: int
+    largest: float
+    """largest difference of the log-probability (natural) of a reference piece"""
+    mean: float
+    """mean absolute difference"""
+    same_greedy: float
+    """share of sentences with the same greedy translation, 0 to 1"""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sentences} sentences: log-probabilities differ by {self.mean:.2g} (largest {self.largest:.2g}), "
+            f"{100 * self.same_greedy:.0f} % of greedy translations are the same"
+        )
+
+
+def export(run: TrainedModel, path: Path, dtype: str = "float32", *, licence: str = "") -> tuple[Manifest, Parity]:
+    """Write the artifact of a trained model to `path`, whole or not at all; returns what it says and how exact it is.
+
+    Raises `ArtifactError` when the file would be further from the model than TOLERANCES allow.
+    """
+    with atomic_write(path) as file:  # opened first: a name that cannot be written should not cost a minute
+        content, manifest, parity = build(run, dtype, licence=licence, name=str(path))
+        file.write(content)
+    return manifest, parity
+
+
+def build(
+    run: TrainedModel, dtype: str = "float32", *, licence: str = "", name: str = "export"
+) -> tuple[bytes, Manifest, Parity]:
+    """The bytes of the artifact, checked against the model in memory; `name` is for errors."""
+    manifest = describe(run, dtype, licence)
+    script = _script(convert(run.model, dtype))
+    parity = compare(run, load_bytes(pack(script, run.tokenizer, manifest), name))
+    tolerance = TOLERANCES[dtype]
+    near = parity.largest <= tolerance.largest and parity.mean <= tolerance.mean  # both False for NaN
+    if not near or parity.same_greedy < tolerance.same_greedy:
+        raise ArtifactError(
+            f"{name}: not written, for {dtype} is too far from the trained model ({parity}; allowed are "
+            f"{tolerance.mean:g} and {tolerance.largest:g}); export it as float32"
+        )
+    manifest = replace(manifest, parity=asdict(parity))
+    return pack(script, run.tokenizer, manifest), manifest, parity
+
+
+def convert(model: nn.Module, dtype: str) -> nn.Module:
+    """A copy of an eager model in evaluation mode with its weights in `dtype`; `ArtifactError` for an unknown one."""
+    if dtype not in DTYPES:
+        raise ArtifactError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
+    if dtype == "int8":
+        return quantise(model)
+    return copy.deepcopy(model).eval().to(DTYPES[dtype])
+
+
+def describe(run: TrainedModel, dtype: str, licence: str = "") -> Manifest:
+    """The manifest of a trained model."""
+    info = dict(run.info)
+    pair = (str(info.pop("source_language", "")), str(info.pop("target_language", "")))
+    return Manifest(
+        pairs=(pair,),
+        dtype=dtype,
+        vocabulary=run.tokenizer.vocabulary,
+        max_source_pieces=int(info.pop("max_source_pieces", 100)),
+        parameters=sum(parameter.numel() for parameter in run.model.parameters()),  # counts shared ones once
+        search={key: info.pop(key) for key in ("beam", "length_penalty") if key in info},
+        licence=licence or str(info.pop("licence", "")),
+        training=info,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def of_run(run: TrainedModel, device: torch.device, dtype: str | None = None) -> Artifact:
+    """A trained model as an artifact that was never a file: eager, for commands that are given a run folder."""
+    name = dtype or "float32"
+    model = convert(run.model, name).to(device)
+    search = BeamSearch(model).eval()
+    return Artifact(search, run.tokenizer, describe(run, name), device, DTYPES[name])
+
+
+@torch.inference_mode()
+def compare(run: TrainedModel, artifact: Artifact) -> Parity:
+    """Compare a loaded artifact with the model that it was made of, on the run's samples or on random pieces."""
+    src, tgt = _samples(run)
+    lengths = torch.tensor([len(ids) for ids in src])
+    eager = BeamSearch(run.model).eval()
+    expected = eager.score(_pad(src), lengths, _pad(tgt)).float()
+    found = artifact.search.score(_pad(src), lengths, _pad(tgt)).float()
+    real = torch.arange(expected.size(1)) < torch.tensor([len(ids) for ids in tgt]).unsqueeze(1)
+    difference = (found - expected).abs()[real]
+    outputs = [_greedy(search, src) for search in (eager, artifact.search)]
+    same = sum(one == other for one, other in zip(*outputs, strict=True)) / len(src)
+    return Parity(len(src), float(difference.max()), float(difference.mean()), same)
+
+
+def _greedy(search: nn.Module, src: Sequence[Sequence[int]]) -> list[list[int]]:
+    engine = Engine(search)
+    requests = [Request(n, tuple(ids), SearchOptions(beam=1)) for n, ids in enumerate(src)]
+    results = engine.run(requests)
+    for result in results:
+        if result.error is not None:
+            raise ArtifactError(f"the search fails on the exported model: {result.error}") from result.error
+    return [list(result.hypotheses[0].ids) for result in results]
+
+
+def _samples(run: TrainedModel) -> tuple[list[list[int]], list[list[int]]]:
+    """Source and target ids, with EOS."""
+    encode = run.tokenizer.encode
+    texts = [(clean(src), clean(tgt)) for src, tgt in run.samples[:MAX_SAMPLES]]
+    pairs = [(encode(src), encode(tgt)) for src, tgt in texts if src and tgt]
+    if not pairs:  # a run without samples: any pieces will do
+        generator = torch.Generator().manual_seed(1)
+        high = run.tokenizer.vocabulary
+
+        def some(length: int) -> list[int]:
+            return torch.randint(EOS + 1, high, (length,), generator=generator).tolist()
+
+        pairs = [(some(3 + n), some(2 + n)) for n in range(MAX_SAMPLES)]
+    return [[*src, EOS] for src, _ in pairs], [[*tgt, EOS] for _, tgt in pairs]
+
+
+def _pad(rows: Sequence[Sequence[int]]) -> Tensor:
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
+
+
+def _script(model: nn.Module) -> bytes:
+    buffer = io.BytesIO()
+    with torchscript():
+        for name in BeamSearch.SCRIPTED:  # what the engine calls, beside forward
+            torch.jit.export(getattr(BeamSearch, name))
+        torch.jit.save(torch.jit.script(BeamSearch(model).eval()), buffer)
+    return buffer.getvalue()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m nmt.export",
+        description="Export the best model of a run folder to one file that needs torch and sentencepiece only.",
+        formatter_class=HelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of nmt.train")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="file to write; RUN/model-DTYPE.pt if not given"
+    )
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="type of the weights")
+    parser.add_argument("--licence", default="", help="licence of the weights, for the manifest")
+    options = parser.parse_args(argv)
+
+    from nmt.checkpoint import load_run  # here, so that exporting functions need no training code
+
+    run = load_run(options.run)
+    path = options.output or options.run / f"model-{options.dtype}.pt"
+    began = time.monotonic()
+    manifest, parity = export(run, path, options.dtype, licence=options.licence)
+    print(f"compared with the trained model on {parity}")
+    print(
+        f"{path}: {' '.join(f'{source}-{target}' for source, target in manifest.pairs)}, {manifest.dtype}, "
+        f"{manifest.parameters / 1e6:.1f} M parameters, {path.stat().st_size / 1e6:.1f} MB, "
+        f"exported in {time.monotonic() - began:.1f} s"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main_guard(main))

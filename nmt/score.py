@@ -1,0 +1,101 @@
+"""Log-probability of given translations: `python -m nmt.score MODEL --src F --tgt F`, a number for each pair of lines.
+
+In the way of the data: the command in front of the search's teacher-forced half. Natural logarithms; the end of the
+sentence counts as a piece. Lines are scored whole, however long they are.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import torch
+from tqdm import tqdm
+
+from nmt.artifact import Artifact
+from nmt.cleaning import clean
+from nmt.cli import main_guard
+from nmt.errors import TranslationError
+from nmt.loading import Parser, add_model_arguments, file_arguments, language_arguments, load_from
+from nmt.reading import read_pair
+from nmt.special import EOS, PAD
+
+BATCH_PIECES = 4000
+"""padded pieces a batch, on the longer side"""
+
+
+@torch.inference_mode()
+def score(model: Artifact, pairs: Sequence[tuple[str, str]], *, target: str = "") -> list[list[float]]:
+    """The log-probability of each target piece and of the end, for each pair of source and translation, in order.
+
+    `target` is the target language where the model has several.
+    """
+    encode = model.tokenizer.encode
+    prefix = _prefix(model, target)
+    src = [[*prefix, *encode(clean(text)), EOS] for text, _ in pairs]
+    tgt = [[*encode(clean(text)), EOS] for _, text in pairs]
+    found: list[list[float]] = [[] for _ in pairs]
+    for rows in _batches([max(len(one), len(other)) for one, other in zip(src, tgt, strict=True)]):
+        lengths = torch.tensor([len(src[row]) for row in rows], device=model.device)
+        output = model.search.score(
+            _pad([src[row] for row in rows], model.device), lengths, _pad([tgt[row] for row in rows], model.device)
+        )
+        for row, values in zip(rows, output.tolist(), strict=True):
+            found[row] = values[: len(tgt[row])]
+    return found
+
+
+def _prefix(model: Artifact, target: str) -> list[int]:
+    manifest = model.manifest
+    if not manifest.target_tags:
+        return []
+    if target not in manifest.target_languages:
+        raise TranslationError(f"choose a target language: --target {' or '.join(manifest.target_languages)}")
+    return [model.tokenizer.tag(target)]
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Rows of similar length together, the longest first: what does not fit shows at once."""
+    batch: list[int] = []
+    with tqdm(total=len(lengths), unit=" lines", disable=not sys.stderr.isatty(), leave=False) as bar:
+        for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+            if batch and lengths[batch[0]] * (len(batch) + 1) > BATCH_PIECES:
+                yield batch
+                bar.update(len(batch))
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+
+def _pad(rows: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows], device=device)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = Parser("python -m nmt.score", __doc__ or "")
+    add_model_arguments(parser)
+    file_arguments(["src", "tgt"], parser)
+    parser.add_argument("--normalize", action="store_true", help="print the mean of a piece, not the sum")
+    parser.add_argument("--tokens", action="store_true", help="print each piece with its own: piece=value ...")
+    language_arguments(parser)
+    options = parser.parse_args(argv)
+    text = read_pair(options.src, options.tgt)
+    model = load_from(options)
+    for line, values in zip(
+        text.tgt, score(model, list(zip(text.src, text.tgt, strict=True)), target=options.target), strict=True
+    ):
+        if options.tokens:
+            pieces = [*model.tokenizer.pieces(model.tokenizer.encode(clean(line))), "</s>"]
+            shown = " ".join(f"{piece}={value:.4f}" for piece, value in zip(pieces, values, strict=True))
+        else:
+            shown = f"{sum(values) / (len(values) if options.normalize else 1):.4f}"
+        sys.stdout.buffer.write(f"{shown}\n".encode())
+    sys.stdout.buffer.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main_guard(main))

@@ -1,0 +1,180 @@
+"""Translate text line by line: `python -m nmt.translate MODEL [FILE]`, from a file or stdin to stdout, in order.
+
+In the way of the data: the command in front of translator. Output is one line for each input line; with --nbest N up to
+N lines `number ||| translation ||| score`, numbers from 0; with --scores `translation<TAB>score`. The score is the
+geometric mean of the probabilities of the pieces, from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from tqdm import tqdm
+
+from nmt.cli import main_guard
+from nmt.errors import NMTError, TranslationError
+from nmt.loading import (
+    Parser,
+    add_model_arguments,
+    add_search_arguments,
+    language_arguments,
+    load_from,
+    open_translator,
+    positive,
+    search_options,
+    show_progress,
+)
+from nmt.plot import draw_alignment
+from nmt.translator import Translation
+
+WINDOW_LINES = 2000
+_READ_BYTES = 1 << 20
+
+
+def windows(stream: IO[bytes], size: int) -> Iterator[list[bytes]]:
+    """Lines of `stream` without their LF, in lists of at most `size`.
+
+    A list ends early when nothing more can be read for now: a line typed, or sent through a pipe, is answered at once.
+    """
+    rest = b""
+    lines: list[bytes] = []
+    while chunk := _read_some(stream):
+        *complete, rest = (rest + chunk).split(b"\n")
+        lines += complete
+        while len(lines) >= size or (lines and not _more_to_read(stream)):
+            yield lines[:size]
+            lines = lines[size:]
+    if rest:
+        lines.append(rest)
+    for begin in range(0, len(lines), size):
+        yield lines[begin : begin + size]
+
+
+def _read_some(stream: IO[bytes]) -> bytes:
+    read = getattr(stream, "read1", stream.read)
+    return bytes(read(_READ_BYTES))
+
+
+def _more_to_read(stream: IO[bytes]) -> bool:
+    try:
+        return bool(select.select([stream], [], [], 0)[0])
+    except (OSError, ValueError):  # no file descriptor (a test), or Windows, where only sockets can be asked
+        return False
+
+
+def decode(lines: Sequence[bytes], name: str, first: int) -> tuple[list[str], TranslationError | None]:
+    """The lines, of which the first has number `first`, as text up to one that is not UTF-8, and the error."""
+    texts: list[str] = []
+    for line in lines:
+        try:
+            texts.append(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            return texts, TranslationError(
+                f"{name}: line {first + len(texts)} is not valid UTF-8 (byte 0x{line[error.start]:02x}); "
+                "convert it, e.g. iconv -f latin1 -t utf-8"
+            )
+    return texts, None
+
+
+def present(number: int, translation: Translation, *, nbest: int, scores: bool, alignments: bool, width: int) -> str:
+    """What is printed for one line (`number` counts from 0), without the line end."""
+    if nbest > 1:
+        every = zip(
+            (translation.text, *translation.alternatives),
+            (translation.score, *translation.alternative_scores),
+            strict=True,
+        )
+        text = "\n".join(f"{number} ||| {text} ||| {score:.4f}" for text, score in every)
+    else:
+        text = f"{translation.text}\t{translation.score:.4f}" if scores else translation.text
+    if alignments:
+        for segment in translation.segments:
+            weights = segment.attention.tolist()
+            text += f"\n\n{draw_alignment(segment.source_pieces, segment.target_pieces, weights, width=width)}"
+        text += "\n"
+    return text
+
+
+def build_parser() -> Parser:
+    """The command line."""
+    parser = Parser("python -m nmt.translate", __doc__ or "")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="UTF-8 text, a sentence a line; stdin if not given"
+    )
+    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="write there, not to stdout")
+    parser.add_argument("--nbest", type=positive, default=1, metavar="N", help="translations for each line")
+    parser.add_argument("--scores", action="store_true", help="append a tab and the score to each line")
+    parser.add_argument("--alignments", action="store_true", help="draw below each translation where the model looked")
+    parser.add_argument("--split-sentences", action="store_true", help="translate each sentence of a line by itself")
+    parser.add_argument(
+        "--window", type=positive, default=WINDOW_LINES, metavar="N", help="lines read before translating"
+    )
+    language_arguments(parser)
+    add_search_arguments(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    options = build_parser().parse_args(argv)
+    with ExitStack() as stack:
+        source, name = _open_source(options, stack)
+        sink = stack.enter_context(open(options.output, "wb")) if options.output else sys.stdout.buffer
+        model = load_from(options)
+        translator = open_translator(model, options)
+        search = search_options(options, model, options.nbest)
+        show_bar = sys.stderr.isatty() and (options.file is not None or not sys.stdin.isatty())
+        bar = stack.enter_context(tqdm(unit=" lines", disable=not show_bar, file=sys.stderr))
+        width = os.get_terminal_size().columns if sys.stdout.isatty() else 100
+        began, count = time.monotonic(), 0
+        for lines in windows(source, options.window):
+            texts, error = decode(lines, name, count + 1)
+            for translation in translator.translate(
+                texts,
+                search,
+                split_sentences=options.split_sentences,
+                source=options.source,
+                target=options.target,
+                progress=partial(show_progress, bar, count, len(texts)),
+            ):
+                shown = present(
+                    count,
+                    translation,
+                    nbest=options.nbest,
+                    scores=options.scores,
+                    alignments=options.alignments,
+                    width=width,
+                )
+                sink.write(f"{shown}\n".encode())
+                count += 1
+                if translation.truncated:
+                    tqdm.write(f"warning: {name}: line {count}: cut off at the length limit", sys.stderr)
+            sink.flush()
+            if error:
+                raise error
+        if not show_bar and not sys.stdin.isatty():
+            seconds = time.monotonic() - began
+            print(f"{count} lines in {seconds:.1f} s, {count / max(seconds, 1e-9):.0f} a second", file=sys.stderr)
+    return 0
+
+
+def _open_source(options: argparse.Namespace, stack: ExitStack) -> tuple[IO[bytes], str]:
+    if options.file is None:
+        return sys.stdin.buffer, "stdin"
+    if options.output and options.output.exists() and options.output.samefile(options.file):
+        raise NMTError(f"{options.output}: is the input; give another name to --output")
+    return stack.enter_context(open(options.file, "rb")), str(options.file)
+
+
+if __name__ == "__main__":
+    sys.exit(main_guard(main))

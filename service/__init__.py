@@ -1,0 +1,1 @@
+"""HTTP service of exported translation models; knows of ``nmt`` only the artifact, the translator and the engine."""

@@ -1,0 +1,259 @@
+"""The HTTP application: routes, error bodies, and the way of a request through checks, translation and answer.
+
+``create_app(settings)`` builds it; ``uvicorn service.app:app`` takes the settings from the environment. Importing this
+module loads neither torch nor a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from service import languages, limits, schemas
+from service.body import read_fields
+from service.cors import CORSForAll
+from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooSlow
+from service.lifecycle import Loader, Service, load_exported
+from service.metrics import Metrics, MetricsMiddleware
+from service.models import Models, Output
+from service.settings import Settings, load_settings
+
+log = logging.getLogger("service")
+
+T = TypeVar("T")
+CLIENT_GONE = 499  # nobody reads it; it tells the metrics apart
+ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": schemas.ErrorBody, "description": "The request is wrong"},
+    403: {"model": schemas.ErrorBody, "description": "The key is wrong"},
+    413: {"model": schemas.ErrorBody, "description": "The body is too large"},
+    429: {"model": schemas.ErrorBody, "description": "Too many requests; Retry-After tells when to come again"},
+    500: {"model": schemas.ErrorBody, "description": "The model failed on this request"},
+    503: {"model": schemas.ErrorBody, "description": "Not ready, or overloaded; Retry-After tells when to come again"},
+    504: {"model": schemas.ErrorBody, "description": "Not translated in time"},
+}
+
+
+def create_app(
+    settings: Settings,
+    load: Loader = load_exported,
+    clock: Callable[[], float] = time.monotonic,
+) -> FastAPI:
+    """The application. ``load`` and ``clock`` are seams for tests."""
+    metrics = Metrics()
+    service = Service(settings, metrics, load)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with service.drain_on_signals():
+            await service.start()
+            yield
+            await service.stop()
+
+    app = FastAPI(
+        title="Translation service",
+        description="Attention sequence-to-sequence translation, with LibreTranslate's protocol.",
+        version="1",
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.state.limiter = limits.RateLimiter(settings.requests_per_minute, clock)
+    app.add_middleware(MetricsMiddleware, metrics=metrics)
+    app.add_middleware(CORSForAll)
+    app.add_exception_handler(ServiceError, answer_error)
+    app.add_exception_handler(HTTPException, answer_error)
+    app.add_exception_handler(Exception, answer_error)
+    app.post(
+        "/translate",
+        response_model=schemas.TranslateAnswer,
+        responses=ERRORS,
+        openapi_extra=schemas.translate_openapi(),
+        summary="Translate a text or a list of texts",
+    )(translate)
+    app.get("/languages", response_model=list[schemas.Language], summary="Languages and what they translate to")(
+        list_languages
+    )
+    app.get("/health", response_model=schemas.Status, summary="Whether the process works (liveness)")(health)
+    app.get("/ready", response_model=schemas.Status, summary="Whether requests are taken (readiness)")(ready)
+    app.get("/frontend/settings", summary="What a page needs to know")(frontend_settings)
+    app.get("/metrics", summary="Prometheus metrics", response_class=Response)(prometheus)
+    return app
+
+
+def __getattr__(name: str) -> FastAPI:
+    """``service.app:app``, made when first asked for, from the environment."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    app = globals()["app"] = create_app(load_settings())
+    return app
+
+
+# --- routes -------------------------------------------------------------------------------------------------------
+
+
+async def translate(request: Request) -> Response:
+    """`POST /translate`: JSON, form, or query string; see the protocol's page."""
+    service: Service = request.app.state.service
+    settings = service.settings
+    ends = asyncio.get_running_loop().time() + settings.timeout_s
+    try:
+        try:
+            async with asyncio.timeout_at(ends):
+                fields = await read_fields(request, settings.max_body_bytes)
+        except TimeoutError:
+            raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
+        models = service.require()
+        asked = _checked(request, fields, models)
+        service.metrics.characters.inc(sum(map(len, asked.texts)))
+        try:
+            async with asyncio.timeout_at(ends):
+                return JSONResponse(await _while_connected(request, _translation(asked, models)))
+        except TimeoutError:
+            raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_GONE)
+
+
+async def list_languages(request: Request) -> Response:
+    """`GET /languages`."""
+    models = _service(request).require()
+    return JSONResponse(
+        [
+            {"code": code, "name": languages.name(code), "targets": models.targets(code)}
+            for code in models.languages.values()
+        ]
+    )
+
+
+async def health(request: Request) -> Response:
+    """`GET /health`: red when only a restart helps; green while loading and draining."""
+    problem = _service(request).unhealthy()
+    return JSONResponse({"status": "ok"}) if problem is None else _error(503, problem)
+
+
+async def ready(request: Request) -> Response:
+    """`GET /ready`: green when requests are taken."""
+    problem = _service(request).not_ready()
+    return JSONResponse({"status": "ready"}) if problem is None else _error(503, problem, {"Retry-After": "5"})
+
+
+async def frontend_settings(request: Request) -> Response:
+    """`GET /frontend/settings`."""
+    service = _service(request)
+    source, target = service.require().default_pair
+    return JSONResponse(
+        {
+            "apiKeys": bool(service.settings.api_keys),
+            "charLimit": service.settings.max_characters,
+            "filesTranslation": False,
+            "frontendTimeout": 500,
+            "keyRequired": bool(service.settings.api_keys),
+            "language": {
+                "source": {"code": source, "name": languages.name(source)},
+                "target": {"code": target, "name": languages.name(target)},
+            },
+            "suggestions": False,
+            "supportedFilesFormat": [],
+        }
+    )
+
+
+async def prometheus(request: Request) -> Response:
+    """`GET /metrics`."""
+    return Response(_service(request).metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+# --- the way of a translation -------------------------------------------------------------------------------------
+
+
+def _checked(request: Request, fields: schemas.Fields, models: Models) -> schemas.TranslateRequest:
+    """Rate limit, key, then the fields themselves, in the protocol's order."""
+    settings = _service(request).settings
+    key = schemas.api_key(fields, request.headers.get("authorization"))
+    address = request.client.host if request.client else "unknown"
+    caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else f"address {address}"
+    request.app.state.limiter.spend(caller, schemas.cost(fields))
+    limits.check_key(key, settings.api_keys)
+    allowed = schemas.Limits(settings.max_characters, settings.max_batch, settings.max_alternatives)
+    return schemas.check(fields, allowed, models.languages, models.pairs)
+
+
+async def _translation(asked: schemas.TranslateRequest, models: Models) -> dict[str, Any]:
+    """The body of the answer."""
+    source, detected = asked.source, None
+    if source is None:
+        source, detected = await models.detect(asked.texts)
+        if source != asked.target and (source, asked.target) not in models.pairs:
+            raise schemas.unavailable_pair(source, asked.target)
+    if source == asked.target:
+        outputs = [Output(text, ()) for text in asked.texts]
+    else:
+        model = models.pairs[source, asked.target]
+        outputs = await model.translate(asked.texts, source, asked.target, asked.alternatives)
+    shape = _as_asked(asked)
+    body: dict[str, Any] = {"translatedText": shape([output.text for output in outputs])}
+    if detected is not None:
+        code = models.languages[source]
+        body["detectedLanguage"] = shape([{"confidence": found, "language": code} for found in detected])
+    if asked.alternatives > 0:
+        body["alternatives"] = shape([list(output.alternatives) for output in outputs])
+    return body
+
+
+def _as_asked(asked: schemas.TranslateRequest) -> Callable[[list[Any]], Any]:
+    return (lambda values: values) if asked.is_list else (lambda values: values[0])
+
+
+async def _while_connected(request: Request, work: Awaitable[T]) -> T:
+    """The work's result. When the client goes away the work is cancelled, and ClientDisconnect raised."""
+    working = asyncio.ensure_future(work)
+    listening = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return await working
+    except (ServiceError, ClientDisconnect, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("a translation failed")
+        raise EngineFailed("the translation failed") from None
+    finally:
+        for task in (working, listening):
+            task.cancel()
+        await asyncio.gather(working, listening, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    """Wait until the client goes away; its body has been read to the end."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+
+async def answer_error(_: Request, error: Exception) -> Response:
+    """``{"error": ...}`` for everything that goes wrong; what was not foreseen says nothing of our insides."""
+    if isinstance(error, ServiceError):
+        return _error(error.status, str(error), error.headers())
+    if isinstance(error, HTTPException):
+        return _error(error.status_code, str(error.detail), dict(error.headers or {}))
+    return _error(500, "Internal server error")
+
+
+def _error(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"error": text}, status, headers)
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service

@@ -1,0 +1,102 @@
+"""Reading a request's body: JSON, urlencoded or multipart form, or the query string; never more bytes than allowed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from service.errors import BadRequest, TooLarge
+
+Fields = Mapping[str, object]
+MALFORMED = "Invalid JSON format"
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body of at most ``limit`` bytes. Raises TooLarge as soon as more is announced or has come."""
+    too_large = TooLarge(f"Invalid request: the body is larger than {limit} bytes")
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > limit:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        if len(body) + len(chunk) > limit:
+            raise too_large
+        body += chunk
+    return bytes(body)
+
+
+async def read_fields(request: Request, limit: int) -> Fields:
+    """The request's fields. JSON stands alone; of a form the first value counts, and the query string wins over it.
+
+    Raises BadRequest for what cannot be read, TooLarge, and ClientDisconnect when the client goes away meanwhile.
+    """
+    body = await read_body(request, limit)
+    kind = content_type(request.headers)
+    if is_json(kind):
+        return parse_json(body)
+    if kind == "multipart/form-data":
+        form = await parse_multipart(request.headers, body, limit)
+    elif kind in ("", "application/x-www-form-urlencoded"):
+        form = parse_form(body)
+    else:
+        form = {}
+    return {**form, **parse_form(request.url.query.encode("latin-1"))}
+
+
+def content_type(headers: Headers) -> str:
+    """The media type alone, in lower case."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def is_json(kind: str) -> bool:
+    """application/json and application/anything+json."""
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def parse_json(body: bytes) -> Fields:
+    """A JSON object. Raises BadRequest for anything else."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):  # malformed, not Unicode, a number of thousands of digits, nested too deep
+        raise BadRequest(MALFORMED) from None
+    if not isinstance(value, dict):
+        raise BadRequest(MALFORMED)
+    return value
+
+
+def parse_form(body: bytes) -> dict[str, object]:
+    """Fields of an urlencoded form or a query string; the first value of each. Raises BadRequest."""
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
+    except ValueError:  # also UnicodeDecodeError
+        raise BadRequest("Invalid request: the form is not valid urlencoded UTF-8") from None
+    return _first(pairs)
+
+
+async def parse_multipart(headers: Headers, body: bytes, limit: int) -> dict[str, object]:
+    """Text fields of a multipart form, the first value of each; files are passed over. Raises BadRequest."""
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+        yield b""
+
+    parser = MultiPartParser(headers, whole(), max_files=8, max_fields=1000, max_part_size=limit)
+    try:
+        form = await parser.parse()
+    except (MultiPartException, ValueError, KeyError):
+        raise BadRequest("Invalid request: the multipart form cannot be read") from None
+    fields = _first([(name, value) for name, value in form.multi_items() if isinstance(value, str)])
+    await form.close()
+    return fields
+
+
+def _first(pairs: list[tuple[str, str]]) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for name, value in pairs:
+        fields.setdefault(name, value.replace("\r\n", "\n").replace("\r", "\n"))
+    return fields

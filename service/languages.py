@@ -1,0 +1,30 @@
+"""Language codes as clients write them, and their English names."""
+
+from __future__ import annotations
+
+# Both forms of these are accepted and mean the same.
+ALIASES = {"pb": "pt-BR", "zh": "zh-Hans", "zt": "zh-Hant"}
+
+NAMES = {
+    "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan", "cs": "Czech", "da": "Danish",
+    "de": "German", "el": "Greek", "en": "English", "eo": "Esperanto", "es": "Spanish", "et": "Estonian",
+    "eu": "Basque", "fa": "Persian", "fi": "Finnish", "fr": "French", "ga": "Irish", "gl": "Galician",
+    "he": "Hebrew", "hi": "Hindi", "hr": "Croatian", "hu": "Hungarian", "id": "Indonesian", "is": "Icelandic",
+    "it": "Italian", "ja": "Japanese", "ko": "Korean", "la": "Latin", "lt": "Lithuanian", "lv": "Latvian",
+    "ms": "Malay", "nb": "Norwegian", "nl": "Dutch", "pl": "Polish", "pt": "Portuguese",
+    "pt-BR": "Portuguese (Brazil)", "ro": "Romanian", "ru": "Russian", "sk": "Slovak", "sl": "Slovenian",
+    "sq": "Albanian", "sr": "Serbian", "sv": "Swedish", "sw": "Swahili", "th": "Thai", "tl": "Tagalog",
+    "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese", "zh-Hans": "Chinese",
+    "zh-Hant": "Chinese (traditional)",
+}  # fmt: skip
+
+
+def name(code: str) -> str:
+    """English name of a language, or its code."""
+    return NAMES.get(ALIASES.get(code, code), code)
+
+
+def normalise(code: str) -> str:
+    """One form for all spellings of a code: case, `_` for `-`, aliases."""
+    plain = code.strip().replace("_", "-").lower()
+    return ALIASES.get(plain, plain).lower()

@@ -1,0 +1,65 @@
+"""Who may ask how often: keys, and a rate limit over a moving minute."""
+
+from __future__ import annotations
+
+import hmac
+import math
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+
+from service.errors import BadRequest, Forbidden, TooManyRequests
+from service.settings import UNLIMITED
+
+WINDOW_S = 60.0
+
+
+def check_key(key: str | None, accepted: Sequence[str]) -> None:
+    """With no accepted keys any is good. Raises BadRequest for an absent, Forbidden for a wrong one."""
+    if not accepted:
+        return
+    if key is None:
+        raise BadRequest("Please contact the server operator to get an API key")
+    if not is_accepted(key, accepted):
+        raise Forbidden("Invalid API key")
+
+
+def is_accepted(key: str | None, accepted: Sequence[str]) -> bool:
+    """Compared in constant time, so that a key cannot be guessed letter by letter."""
+    given = (key or "").encode("utf-8", "replace")
+    good = [hmac.compare_digest(given, one.encode()) for one in accepted]
+    return key is not None and any(good)
+
+
+class RateLimiter:
+    """At most ``per_minute`` units in any 60 seconds for each caller; callers are forgotten after a minute's rest."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float], callers: int = 100_000) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._most_callers = callers
+        self._spent: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()  # least recent caller first
+
+    def spend(self, caller: str, units: int) -> None:
+        """Count ``units`` for a caller. Raises TooManyRequests, and counts nothing, when that is too much."""
+        if self._per_minute == UNLIMITED:
+            return
+        now = self._clock()
+        self._forget(now)
+        spent = self._spent.get(caller, deque())
+        while spent and spent[0][0] <= now - WINDOW_S:
+            spent.popleft()
+        used = sum(count for _, count in spent)
+        if used + units > self._per_minute:
+            oldest = spent[0][0] if spent else now
+            wait = max(1, math.ceil(oldest + WINDOW_S - now))
+            raise TooManyRequests(f"Slowdown: {self._per_minute} per 1 minute", retry_after=wait)
+        spent.append((now, units))
+        self._spent[caller] = spent
+        self._spent.move_to_end(caller)
+
+    def _forget(self, now: float) -> None:
+        while self._spent:
+            caller, spent = next(iter(self._spent.items()))
+            if spent[-1][0] > now - WINDOW_S and len(self._spent) < self._most_callers:
+                return
+            del self._spent[caller]

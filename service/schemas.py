@@ -1,0 +1,191 @@
+"""What comes in at ``POST /translate`` and what goes out: checks in the protocol's order, and OpenAPI shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service import languages
+from service.body import Fields
+from service.errors import BadRequest
+from service.settings import UNLIMITED
+
+AUTO = "auto"
+FORMATS = ("text",)  # html comes with the markup module
+
+
+@dataclass(frozen=True)
+class TranslateRequest:
+    """A checked request. ``is_list`` tells whether the answer holds lists; source None: to be detected."""
+
+    texts: tuple[str, ...]
+    is_list: bool
+    source: str | None
+    target: str
+    alternatives: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may hold; -1 for no limit."""
+
+    characters: int
+    batch: int
+    alternatives: int
+
+
+def cost(fields: Fields) -> int:
+    """What a request counts for the rate limit: its number of texts."""
+    q = fields.get("q")
+    return max(1, len(q)) if isinstance(q, list) else 1
+
+
+def api_key(fields: Fields, authorization: str | None) -> str | None:
+    """The key of a request: the field, else an Authorization header; empty counts as absent."""
+    key = fields.get("api_key")
+    if key:
+        return str(key)
+    return (authorization or "").rpartition(" ")[2].strip() or None
+
+
+def check(
+    fields: Fields, limits: Limits, known: Collection[str], pairs: Collection[tuple[str, str]]
+) -> TranslateRequest:
+    """The request of these fields; checks in the protocol's order.
+
+    known: normalised codes of all languages; pairs: (source, target) that a model translates. Raises BadRequest.
+    """
+    texts, is_list = _texts(fields.get("q"))
+    source = _code(fields, "source")
+    target = _code(fields, "target")
+    alternatives = _alternatives(fields.get("alternatives", 0), limits.alternatives)
+    if is_list:
+        _within(len(texts), limits.batch)
+    _within(sum(map(len, texts)), limits.characters)
+    if source not in known and source != AUTO:
+        raise BadRequest(f"{fields['source']} is not supported")
+    if target not in known:
+        raise BadRequest(f"{fields['target']} is not supported")
+    wanted = fields.get("format") or FORMATS[0]
+    if wanted not in FORMATS:
+        raise BadRequest(f"{wanted} format is not supported")
+    if source == AUTO:
+        return TranslateRequest(texts, is_list, None, target, alternatives)
+    if source != target and (source, target) not in pairs:
+        raise unavailable_pair(source, target)
+    return TranslateRequest(texts, is_list, source, target, alternatives)
+
+
+def unavailable_pair(source: str, target: str) -> BadRequest:
+    """Both languages are known, but no model goes from one to the other."""
+    to, of = (f"{languages.name(code)} ({code})" for code in (target, source))
+    return BadRequest(f"{to} is not available as a target language from {of}")
+
+
+def _texts(q: object) -> tuple[tuple[str, ...], bool]:
+    if not q and not isinstance(q, bool | int | float):  # absent, null, "", [], {}
+        raise BadRequest("Invalid request: missing q parameter")
+    texts = q if isinstance(q, list) else [q]
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRequest("Invalid request: q parameter is not a string or a list of strings")
+    return tuple(_valid_unicode(text) for text in texts), isinstance(q, list)
+
+
+def _valid_unicode(text: str) -> str:
+    # JSON can hold half a surrogate pair (a string cut inside an emoji), which no encoding takes: shown as unknown.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _code(fields: Fields, field: str) -> str:
+    code = fields.get(field)
+    if code is None or code == "":
+        raise BadRequest(f"Invalid request: missing {field} parameter")
+    if not isinstance(code, str):
+        raise BadRequest(f"Invalid request: {field} parameter is not a string")
+    return languages.normalise(code)
+
+
+def _alternatives(value: object, most: int) -> int:
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise ValueError
+        number = int(value)
+    except ValueError:
+        raise BadRequest("Invalid request: alternatives parameter is not a number") from None
+    if most != UNLIMITED and number > most:
+        raise BadRequest(f"Invalid request: alternatives parameter must be <= {most}")
+    return max(0, number)
+
+
+def _within(size: int, limit: int) -> None:
+    if limit != UNLIMITED and size > limit:
+        raise BadRequest(f"Invalid request: request ({size}) exceeds text limit ({limit})")
+
+
+# --- shapes for the OpenAPI page; the checks above are the ones that count ----------------------------------------
+
+
+class TranslateBody(BaseModel):
+    """Body of ``POST /translate``; also as a form, or in the query string."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"q": "The dog sleeps.", "source": "en", "target": "de"}]},
+    )
+    q: Annotated[str | list[str], Field(description="text, or list of texts")]
+    source: Annotated[str, Field(description="language code, or auto")]
+    target: Annotated[str, Field(description="language code")]
+    format: Annotated[Literal["text"], Field(description="kind of text")] = "text"
+    alternatives: Annotated[int, Field(description="further translations wanted", ge=0)] = 0
+    api_key: Annotated[str | None, Field(description="key, where the server asks for one")] = None
+
+
+class DetectedLanguage(BaseModel):
+    """A guess at the source language."""
+
+    confidence: Annotated[float, Field(description="0 to 100")]
+    language: str
+
+
+class TranslateAnswer(BaseModel):
+    """Answer to ``POST /translate``: lists where ``q`` was a list."""
+
+    translatedText: str | list[str]
+    detectedLanguage: Annotated[
+        DetectedLanguage | list[DetectedLanguage] | None, Field(description="only when source is auto")
+    ] = None
+    alternatives: Annotated[list[str] | list[list[str]] | None, Field(description="only when some were asked for")] = (
+        None
+    )
+
+
+class Language(BaseModel):
+    """A language and those that it can be translated to."""
+
+    code: str
+    name: str
+    targets: list[str]
+
+
+class Status(BaseModel):
+    """State of the service."""
+
+    status: str
+
+
+class ErrorBody(BaseModel):
+    """Body of every answer that is an error."""
+
+    error: str
+
+
+def translate_openapi() -> dict[str, Any]:
+    """The request body of ``POST /translate`` for the OpenAPI page (the route reads it by itself)."""
+    schema = TranslateBody.model_json_schema()
+    kinds: Mapping[str, Any] = {
+        kind: {"schema": schema}
+        for kind in ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+    }
+    return {"requestBody": {"required": True, "content": kinds}}

@@ -1,0 +1,182 @@
+"""A service without a neural network: an engine that counts its steps, and a pipeline that shouts."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.metrics import Metrics
+from service.models import Model, Models, Output
+from service.settings import Settings
+from service.worker import Worker
+
+POISON = "poison"  # a text on which the fake engine reports an error
+CRASH = "crash"  # a text on which a step raises
+SURROUNDED = 60.0  # confidence of the fake detection
+
+
+@dataclass(frozen=True)
+class FakeRequest:
+    """One segment."""
+
+    key: Hashable
+    text: str
+    alternatives: int
+
+
+@dataclass(frozen=True)
+class FakeResult:
+    """Its translation."""
+
+    key: Hashable
+    text: str
+    error: Exception | None = None
+
+
+@dataclass
+class FakeEngine:
+    """A segment takes ``steps`` steps. ``gate`` closed: a step waits, so that a test decides when work is done."""
+
+    steps: int = 3
+    step_s: float = 0.0
+    gate: threading.Event = field(default_factory=threading.Event)
+    active: dict[Hashable, tuple[FakeRequest, int]] = field(default_factory=dict)
+    done: list[FakeResult] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)  # active segments of each step
+    added: list[str] = field(default_factory=list)
+    cancelled: list[Hashable] = field(default_factory=list)
+    broken: type[BaseException] | None = None  # what step raises from now on
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def add(self, request: FakeRequest) -> None:
+        self.added.append(request.text)
+        self.active[request.key] = (request, self.steps)
+
+    def cancel(self, key: Hashable) -> None:
+        self.cancelled.append(key)
+        self.active.pop(key, None)
+
+    def step(self) -> int:
+        assert self.gate.wait(20), "the test forgot to open the gate"
+        if self.step_s:
+            time.sleep(self.step_s)
+        if self.broken is not None:
+            raise self.broken("broken")
+        self.batches.append(len(self.active))
+        for key, (request, left) in list(self.active.items()):
+            if request.text == CRASH:
+                raise RuntimeError("step failed")
+            if request.text == POISON:
+                self.done.append(FakeResult(key, "", ValueError("poisoned")))
+            elif left == 1:
+                self.done.append(FakeResult(key, request.text.upper()))
+            else:
+                self.active[key] = (request, left - 1)
+                continue
+            del self.active[key]
+        return len(self.active)
+
+    def finished(self) -> list[FakeResult]:
+        done, self.done = self.done, []
+        return done
+
+
+@dataclass(frozen=True)
+class FakePlan:
+    """Lines of a text as segments; blank lines stay as they are."""
+
+    lines: Sequence[str]
+    requests: Sequence[FakeRequest]
+    alternatives: int
+
+
+class FakePipeline:
+    """Translates by shouting, a line a segment."""
+
+    def __init__(self) -> None:
+        self._keys = itertools.count()
+
+    def plan(self, text: str, source: str, target: str, alternatives: int) -> FakePlan:
+        lines = text.split("\n")
+        requests = [FakeRequest(next(self._keys), line, alternatives) for line in lines if line.strip()]
+        return FakePlan(lines, requests, alternatives)
+
+    def revise(self, plan: FakePlan, results: Sequence[Any]) -> FakePlan | None:
+        return None
+
+    def join(self, plan: FakePlan, results: Sequence[Any]) -> Output:
+        translated = iter(results)
+        text = "\n".join(next(translated).text if line.strip() else line for line in plan.lines)
+        return Output(text, tuple(f"{text} {n}" for n in range(1, plan.alternatives + 1)))
+
+    def confidence(self, text: str) -> float:
+        return SURROUNDED
+
+
+Pairs = Sequence[tuple[str, str]]
+
+
+def fake_models(
+    settings: Settings, metrics: Metrics, engine: Any, groups: Sequence[Pairs] = ((("en", "de"),),)
+) -> Models:
+    """Models over one fake engine (or several: an engine a group of pairs)."""
+    engines = engine if isinstance(engine, list) else [engine] * len(groups)
+    models = []
+    for number, (pairs, one) in enumerate(zip(groups, engines, strict=True)):
+        worker = Worker(
+            lambda one=one: one,  # type: ignore[misc]
+            slots=settings.slots,
+            capacity=settings.queue,
+            name=f"fake{number}",
+            observer=metrics,
+        )
+        worker.start()
+        models.append(Model(f"fake{number}.pt", pairs, FakePipeline(), worker))
+    return Models(models)
+
+
+def fake_app(
+    engine: Any,
+    groups: Sequence[Pairs] = ((("en", "de"),),),
+    clock: Callable[[], float] = time.monotonic,
+    **settings: Any,
+) -> FastAPI:
+    """An app over a fake engine."""
+
+    def load(given: Settings, metrics: Metrics, _: Callable[[], bool]) -> Models:
+        return fake_models(given, metrics, engine, groups)
+
+    return create_app(Settings(**settings), load, clock)
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI, *, ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an app whose lifespan runs; with ``ready`` the models are loaded."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        if ready:
+            await until(lambda: app.state.service.not_ready() is None)
+        yield client
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something that another thread does."""
+    import anyio
+
+    with anyio.fail_after(seconds):
+        while not condition():
+            await anyio.sleep(0.002)

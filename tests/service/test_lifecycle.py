@@ -1,0 +1,215 @@
+"""The service under load, with clients that go away, with a model that fails, while it starts and while it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from service.app import create_app
+from service.metrics import Metrics
+from service.models import Models
+from service.settings import Settings, SettingsError
+from tests.service.fakes import CRASH, POISON, FakeEngine, client_of, fake_app, fake_models, until
+
+pytestmark = pytest.mark.anyio
+
+GOOD = {"q": "hello", "source": "en", "target": "de"}
+
+
+async def test_fifty_clients_share_the_steps() -> None:
+    engine = FakeEngine(step_s=0.01)
+    async with client_of(fake_app(engine)) as client:
+        answers = await asyncio.gather(*(client.post("/translate", json={**GOOD, "q": f"text {n}"}) for n in range(50)))
+    assert [answer.json() for answer in answers] == [{"translatedText": f"TEXT {n}"} for n in range(50)]
+    assert len(engine.batches) < 30  # one after the other they take 150
+    assert max(engine.batches) > 10
+
+
+async def test_overload_is_refused_early() -> None:
+    engine = FakeEngine()
+    engine.gate.clear()
+    async with client_of(fake_app(engine, slots=2, queue=5)) as client:
+        tasks = [asyncio.create_task(client.post("/translate", json=GOOD)) for _ in range(30)]
+        await until(lambda: sum(task.done() for task in tasks) >= 23)
+        refused = [task.result() for task in tasks if task.done()]
+        assert {answer.status_code for answer in refused} == {503}
+        assert refused[0].json() == {"error": "the queue is full, try again later"}
+        assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in refused)
+        engine.gate.set()
+        answers = await asyncio.gather(*tasks)
+        assert 5 <= sum(answer.status_code == 200 for answer in answers) <= 7  # five waiting, up to two at work
+
+
+async def test_a_deadline_frees_the_slots() -> None:
+    engine = FakeEngine()
+    engine.gate.clear()
+    async with client_of(app := fake_app(engine, timeout_s=0.1)) as client:
+        worker = next(iter(app.state.service.models)).worker
+        late = await client.post("/translate", json=GOOD)
+        assert (late.status_code, late.json()) == (504, {"error": "not translated within 0.1 seconds"})
+        engine.gate.set()
+        await until(lambda: worker.active == 0)
+        assert len(engine.cancelled) == 1
+        assert (await client.post("/translate", json=GOOD)).status_code == 200
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    async def never() -> Any:
+        yield b'{"q": '
+        await asyncio.sleep(20)
+
+    async with client_of(fake_app(FakeEngine(), timeout_s=0.1)) as client:
+        answer = await client.post("/translate", content=never(), headers={"content-type": "application/json"})
+    assert answer.status_code == 408
+    assert "did not arrive" in answer.json()["error"]
+
+
+async def test_a_client_that_goes_away_frees_its_slots() -> None:
+    engine = FakeEngine()
+    engine.gate.clear()
+    app = fake_app(engine)
+    async with client_of(app) as client:
+        worker = next(iter(app.state.service.models)).worker
+        gone = asyncio.Event()
+        body = [{"type": "http.request", "body": b"q=a&source=en&target=de", "more_body": False}]
+
+        async def receive() -> Any:
+            if body:
+                return body.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            pass
+
+        scope = {
+            "type": "http", "method": "POST", "path": "/translate", "query_string": b"", "http_version": "1.1",
+            "headers": [(b"content-type", b"application/x-www-form-urlencoded")], "client": ("10.0.0.1", 1),
+        }  # fmt: skip
+        call = asyncio.create_task(app(scope, receive, send))
+        await until(lambda: worker.active == 1)
+        gone.set()
+        await call
+        engine.gate.set()
+        await until(lambda: worker.active == 0)
+        assert len(engine.cancelled) == 1
+        page = (await client.get("/metrics")).text
+    assert 'route="/translate",status="499"} 1.0' in page
+
+
+@pytest.mark.parametrize("text", [POISON, CRASH])
+async def test_a_failing_model_answers_500_and_goes_on(text: str) -> None:
+    async with client_of(fake_app(FakeEngine())) as client:
+        failed = await client.post("/translate", json={**GOOD, "q": text})
+        assert (failed.status_code, failed.json()) == (500, {"error": "the translation failed"})
+        assert (await client.post("/translate", json=GOOD)).status_code == 200
+        assert (await client.get("/health")).status_code == 200
+
+
+async def test_a_dead_worker_turns_health_red() -> None:
+    engine = FakeEngine(broken=SystemExit)
+    async with client_of(app := fake_app(engine)) as client:
+        assert (await client.post("/translate", json=GOOD)).status_code == 500
+        worker = next(iter(app.state.service.models)).worker
+        await until(lambda: not worker.alive)
+        assert "has stopped" in (health := await client.get("/health")).json()["error"]
+        assert health.status_code == 503
+        assert (await client.get("/ready")).status_code == 503
+        assert (await client.post("/translate", json=GOOD)).status_code == 503
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_body_too_large_is_not_read(announced: bool) -> None:
+    sent = 0
+
+    async def chunks() -> Any:
+        nonlocal sent
+        for _ in range(1000):
+            sent += 1000
+            yield b"x" * 1000
+
+    headers = {"content-type": "application/json", **({"content-length": "1000000"} if announced else {})}
+    async with client_of(fake_app(FakeEngine(), max_body_bytes=5000)) as client:
+        answer = await client.post("/translate", content=chunks(), headers=headers)
+    assert answer.status_code == 413
+    assert answer.json() == {"error": "Invalid request: the body is larger than 5000 bytes"}
+    assert sent <= 7000
+
+
+async def test_a_text_of_20_000_characters() -> None:
+    text = "\n".join(f"line {n} " + "word " * 10 for n in range(350))[:20_000]
+    async with client_of(fake_app(FakeEngine(), slots=16)) as client:
+        answer = await client.post("/translate", json={**GOOD, "q": text})
+    assert answer.json() == {"translatedText": text.upper()}
+
+
+def loading(wait: Callable[[], bool], then: Callable[[Settings, Metrics], Models]) -> Any:
+    """A loader that takes its time."""
+
+    def load(settings: Settings, metrics: Metrics, stopped: Callable[[], bool]) -> Models:
+        while wait() and not stopped():
+            time.sleep(0.002)
+        return then(settings, metrics)
+
+    return load
+
+
+async def test_while_loading_it_lives_but_is_not_ready() -> None:
+    wait = [True]
+    load = loading(lambda: wait[0], lambda settings, metrics: fake_models(settings, metrics, FakeEngine()))
+    async with client_of(app := create_app(Settings(), load), ready=False) as client:
+        assert (await client.get("/health")).status_code == 200
+        for method, path in (("GET", "/ready"), ("POST", "/translate"), ("GET", "/languages")):
+            answer = await client.request(method, path)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+            assert "loading" in answer.json()["error"]
+        wait[0] = False
+        await until(lambda: app.state.service.not_ready() is None)
+        assert (await client.get("/ready")).status_code == 200
+
+
+async def test_a_model_that_cannot_be_loaded_turns_health_red(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(settings: Settings, metrics: Metrics) -> Models:
+        raise SettingsError("no such model")
+
+    with caplog.at_level(logging.ERROR):
+        async with client_of(app := create_app(Settings(), loading(lambda: False, fail)), ready=False) as client:
+            await until(lambda: app.state.service.failure is not None)
+            answer = await client.get("/health")
+    assert (answer.status_code, answer.json()["error"]) == (503, "the models could not be loaded: no such model")
+    assert "Traceback" not in caplog.text
+
+
+async def test_while_draining_what_was_accepted_is_finished_and_nothing_else_taken() -> None:
+    engine = FakeEngine()
+    engine.gate.clear()
+    async with client_of(app := fake_app(engine)) as client:
+        accepted = asyncio.create_task(client.post("/translate", json=GOOD))
+        await until(lambda: next(iter(app.state.service.models)).worker.active == 1)
+        app.state.service.drain()
+        refused = await client.post("/translate", json=GOOD)
+        assert refused.status_code == 503
+        assert (refused.headers["connection"], refused.headers["retry-after"]) == ("close", "5")
+        assert (await client.get("/ready")).status_code == 503
+        assert (await client.get("/health")).status_code == 200
+        engine.gate.set()
+        assert (await accepted).json() == {"translatedText": "HELLO"}
+
+
+async def test_when_the_drain_time_is_over_the_rest_gets_an_error() -> None:
+    engine = FakeEngine()
+    engine.gate.clear()
+    async with client_of(app := fake_app(engine, drain_s=0.1)) as client:
+        accepted = asyncio.create_task(client.post("/translate", json=GOOD))
+        await until(lambda: next(iter(app.state.service.models)).worker.active == 1)
+        app.state.service.drain()
+        answer: httpx.Response = await accepted
+        assert answer.status_code == 503
+        assert "shutting down" in answer.json()["error"]
+        engine.gate.set()

@@ -1,0 +1,220 @@
+"""The owner thread: requests share steps, nobody waits for ever, whatever fails."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from service.errors import EngineFailed, Unavailable
+from service.worker import Worker
+from tests.service.fakes import CRASH, POISON, FakeEngine, FakeRequest, until
+
+pytestmark = pytest.mark.anyio
+
+
+class Bench:
+    """A worker over a fake engine."""
+
+    def __init__(self) -> None:
+        self.engine = FakeEngine()
+        self.workers: list[Worker] = []
+        self.keys = iter(range(10**9))
+
+    def start(self, **options: Any) -> Worker:
+        """Start a worker with these options."""
+        worker = Worker(lambda: self.engine, **{"slots": 8, "capacity": 100, **options})
+        worker.start()
+        self.workers.append(worker)
+        return worker
+
+    def requests(self, *texts: str) -> list[FakeRequest]:
+        """A segment a text."""
+        return [FakeRequest(next(self.keys), text, 0) for text in texts]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    """A bench that is cleared up."""
+    bench = Bench()
+    yield bench
+    bench.engine.gate.set()
+    for worker in bench.workers:
+        worker.stop(10)
+
+
+def texts(results: list[Any]) -> list[str]:
+    return [result.text for result in results]
+
+
+async def test_results_come_in_the_order_of_the_requests(bench: Bench) -> None:
+    worker = bench.start()
+    assert texts(await worker.submit(bench.requests("a", "b", "c"))) == ["A", "B", "C"]
+    assert await worker.submit([]) == []
+
+
+async def test_requests_share_steps(bench: Bench) -> None:
+    bench.engine.gate.clear()
+    worker = bench.start(slots=64)
+    first = worker.submit(bench.requests("first"))
+    await until(lambda: worker.active == 1)
+    futures = [worker.submit(bench.requests(f"r{n}")) for n in range(50)]
+    bench.engine.gate.set()
+    await asyncio.gather(first, *futures)
+    # alone 51 requests take 153 steps of one segment; here the later ones join the first at its second step
+    assert len(bench.engine.batches) <= 5
+    assert max(bench.engine.batches) >= 50
+
+
+async def test_a_long_document_does_not_hold_up_the_others(bench: Bench) -> None:
+    bench.engine.gate.clear()
+    worker = bench.start(slots=2)
+    document = worker.submit(bench.requests(*(f"page {n}" for n in range(40))))
+    short = worker.submit(bench.requests("short"))
+    bench.engine.gate.set()
+    await short
+    assert bench.engine.added.index("short") <= 3
+    assert len(await document) == 40
+
+
+async def test_a_full_queue_refuses_at_once_and_says_when(bench: Bench) -> None:
+    bench.engine.gate.clear()
+    worker = bench.start(slots=1, capacity=3)
+    running = worker.submit(bench.requests("running"))
+    await until(lambda: worker.active == 1)
+    waiting = worker.submit(bench.requests("a", "b", "c"))
+    with pytest.raises(Unavailable) as refused:
+        worker.submit(bench.requests("d"))
+    assert 1 <= (refused.value.retry_after or 0) <= 60
+    with pytest.raises(Unavailable), worker.reserve(1):
+        pytest.fail("no room to reserve")
+    bench.engine.gate.set()
+    await asyncio.gather(running, waiting)
+    assert worker.waiting == 0
+
+
+async def test_text_in_preparation_counts_as_waiting(bench: Bench) -> None:
+    worker = bench.start(capacity=3)
+    with worker.reserve(2):
+        assert worker.waiting == 2
+        with pytest.raises(Unavailable), worker.reserve(2):
+            pytest.fail("no room to reserve")
+    assert worker.waiting == 0
+
+
+async def test_a_request_larger_than_the_queue_is_served_when_nothing_waits(bench: Bench) -> None:
+    worker = bench.start(slots=2, capacity=3)
+    assert len(await worker.submit(bench.requests(*"abcdefgh"))) == 8
+
+
+async def test_retry_after_follows_the_measured_throughput(bench: Bench) -> None:
+    times = iter(range(0, 10_000, 2))  # each look at the clock is two seconds later: a step takes two seconds
+    worker = bench.start(slots=1, clock=lambda: next(times))
+    assert worker.retry_after() == 1
+    await worker.submit(bench.requests("a", "b"))
+    await until(lambda: worker.retry_after(1) > 1)
+    assert 5 <= worker.retry_after(1) <= 7  # three steps of two seconds for a segment
+    assert worker.retry_after(1000) == 60
+
+
+async def test_cancelled_requests_give_up_their_slots(bench: Bench) -> None:
+    bench.engine.gate.clear()
+    worker = bench.start(slots=2)
+    requests = bench.requests("gone", "gone too", "gone while waiting")
+    gone = worker.submit(requests)
+    await until(lambda: worker.active == 2)
+    gone.cancel()
+    stays = worker.submit(bench.requests("stays"))
+    bench.engine.gate.set()
+    assert texts(await stays) == ["STAYS"]
+    await until(lambda: worker.active == 0)
+    assert bench.engine.cancelled == [requests[0].key, requests[1].key]
+    assert "gone while waiting" not in bench.engine.added
+    assert worker.waiting == 0
+
+
+async def test_an_error_of_the_engine_concerns_its_request_only(bench: Bench) -> None:
+    worker = bench.start()
+    good, bad, more = (worker.submit(bench.requests(*part)) for part in (["a"], ["b", POISON], ["c", "d"]))
+    assert texts(await good) == ["A"]
+    assert texts(await more) == ["C", "D"]
+    with pytest.raises(EngineFailed):
+        await bad
+    assert worker.alive
+
+
+async def test_after_a_failed_step_the_worker_goes_on(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    worker = bench.start()
+    with pytest.raises(EngineFailed, match="the translation failed"):  # the client is not told of our insides
+        await worker.submit(bench.requests(CRASH))
+    assert "step failed" in caplog.text
+    assert texts(await worker.submit(bench.requests("next"))) == ["NEXT"]
+    assert worker.alive
+
+
+async def test_an_engine_that_cannot_be_cleared_is_replaced(bench: Bench) -> None:
+    engines: list[FakeEngine] = []
+
+    def make() -> FakeEngine:
+        engines.append(FakeEngine())
+        if len(engines) == 1:
+            engines[0].cancel = lambda key: 1 / 0  # type: ignore[assignment]
+        return engines[-1]
+
+    worker = Worker(make, slots=4, capacity=10)
+    worker.start()
+    bench.workers.append(worker)
+    with pytest.raises(EngineFailed):
+        await worker.submit(bench.requests(CRASH))
+    assert texts(await worker.submit(bench.requests("next"))) == ["NEXT"]
+    assert len(engines) == 2
+
+
+@pytest.mark.parametrize("when", ["at work", "while building"])
+async def test_a_dead_thread_leaves_nobody_waiting(bench: Bench, when: str) -> None:
+    bench.engine.gate.clear()
+
+    def make() -> FakeEngine:
+        if when == "while building":
+            bench.engine.gate.wait(10)
+            raise SystemExit("no engine")
+        return bench.engine
+
+    worker = Worker(make, slots=1, capacity=10)
+    worker.start()
+    bench.workers.append(worker)
+    futures = [worker.submit(bench.requests("a")), worker.submit(bench.requests("b"))]
+    bench.engine.broken = SystemExit
+    bench.engine.gate.set()
+    for future in futures:
+        with pytest.raises(EngineFailed):
+            await future
+    await until(lambda: not worker.alive)
+    assert worker.failure is not None
+    with pytest.raises(Unavailable):
+        worker.submit(bench.requests("c"))
+
+
+async def test_stop_finishes_what_was_accepted(bench: Bench) -> None:
+    bench.engine.gate.clear()
+    worker = bench.start(slots=1)
+    futures = [worker.submit(bench.requests("a", "b")), worker.submit(bench.requests("c"))]
+    threading.Timer(0.05, bench.engine.gate.set).start()
+    assert await asyncio.to_thread(worker.stop, 10)
+    assert [texts(await future) for future in futures] == [["A", "B"], ["C"]]
+    with pytest.raises(Unavailable):
+        worker.submit(bench.requests("late"))
+
+
+async def test_stop_answers_what_it_cannot_finish(bench: Bench) -> None:
+    bench.engine.gate.clear()
+    worker = bench.start(slots=1)
+    futures = [worker.submit(bench.requests("a")), worker.submit(bench.requests("b"))]
+    await until(lambda: worker.active == 1)
+    assert not await asyncio.to_thread(worker.stop, 0.05)
+    for future in futures:
+        with pytest.raises(Unavailable):
+            await future

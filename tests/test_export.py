@@ -1,0 +1,133 @@
+"""Export: the file gives what the trained model gives, or is not written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from nmt import export as exporting
+from nmt.artifact import DTYPES, load_bytes
+from nmt.config import ModelConfig
+from nmt.engine import Engine, SearchOptions
+from nmt.errors import ArtifactError
+from nmt.export import build, compare, convert, export, of_run
+from nmt.model import Seq2Seq
+from nmt.quantized import Int8Linear, quantise_rows
+from nmt.search import BeamSearch
+from nmt.translator import Translator
+from tests.copying import TEXT, CopyRun, tokenizer
+
+SMALL = ModelConfig.model_validate(
+    {"embedding": 24, "encoder": {"hidden": 16}, "decoder": {"hidden": 24, "attention_size": 16}}
+)
+
+
+@pytest.fixture(scope="module")
+def run() -> CopyRun:
+    """The real model, small, with random weights."""
+    torch.manual_seed(5)
+    return CopyRun(model=Seq2Seq(SMALL, tokenizer().vocabulary).eval())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_file_gives_the_models_output(run: CopyRun, dtype: str) -> None:
+    content, manifest, parity = build(run, dtype)
+    allowed = exporting.TOLERANCES[dtype]
+    assert parity.largest <= allowed.largest
+    assert parity.mean <= allowed.mean
+    assert manifest.parity["largest"] == parity.largest
+    assert manifest.parameters == sum(p.numel() for p in run.model.parameters())
+    if dtype == "float32":
+        assert parity.same_greedy == 1.0
+        assert parity.largest < 1e-5
+    assert compare(run, load_bytes(content, "x")) == parity
+
+
+def test_float32_translates_as_the_trained_model(run: CopyRun) -> None:
+    lines = TEXT.split("\n")
+    eager = of_run(run, torch.device("cpu"))
+    exported = load_bytes(build(run)[0], "x")
+    options = SearchOptions(beam=4, n_best=3)
+    one, other = (
+        Translator.of(model, Engine(model.search, device=model.device)).translate(lines, options)
+        for model in (eager, exported)
+    )
+    assert [t.text for t in one] == [t.text for t in other]
+    assert [t.alternatives for t in one] == [t.alternatives for t in other]
+    assert [t.log_prob for t in one] == pytest.approx([t.log_prob for t in other], abs=1e-4)
+
+
+def test_a_model_that_is_too_far_off_is_not_written(
+    run: CopyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(b"the old one")
+    monkeypatch.setitem(exporting.TOLERANCES, "int8", exporting.Tolerance(largest=1e-9, mean=1e-9))
+    with pytest.raises(ArtifactError, match="too far from the trained model"):
+        export(run, path, "int8")
+    assert path.read_bytes() == b"the old one"
+    assert os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_a_model_that_gives_no_numbers_is_not_written(run: CopyRun) -> None:
+    broken = replace(run, model=convert(run.model, "float32"))
+    next(broken.model.parameters()).data.fill_(float("nan"))
+    with pytest.raises(ArtifactError, match="no number|too far"):
+        build(broken)
+
+
+def test_without_samples_random_pieces_are_compared(run: CopyRun) -> None:
+    _, _, parity = build(replace(run, samples=[]))
+    assert parity.sentences == exporting.MAX_SAMPLES
+
+
+def test_the_trained_model_is_left_as_it_was(run: CopyRun) -> None:
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    for dtype in DTYPES:
+        convert(run.model, dtype)
+    after = run.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(getattr(module, "fused", True) for module in run.model.modules())
+
+
+def test_unknown_type(run: CopyRun) -> None:
+    with pytest.raises(ArtifactError, match=r"int4.*float32"):
+        build(run, "int4")
+
+
+def test_an_int8_row_does_not_depend_on_its_neighbours() -> None:
+    torch.manual_seed(1)
+    linear = torch.nn.Linear(24, 50)
+    layer = Int8Linear(*quantise_rows(linear.weight.detach()), linear.bias)
+    rows = torch.randn(64, 24) * torch.logspace(-3, 3, 64).unsqueeze(1)  # of very different sizes
+    together = layer(rows)
+    alone = torch.cat([layer(row.unsqueeze(0)) for row in rows])
+    assert torch.equal(together, alone)
+    error = (together - linear(rows)).norm(dim=1) / linear(rows).norm(dim=1)
+    assert error.max() < 0.02
+    assert torch.equal(layer(torch.zeros(1, 24)), layer.bias.unsqueeze(0))
+
+
+def test_int8_is_the_same_in_every_batch(run: CopyRun) -> None:
+    model = load_bytes(build(run, "int8")[0], "x")
+    lines = TEXT.split("\n") * 4
+    options = SearchOptions(beam=3)
+
+    def log_probs(slots: int, texts: list[str]) -> list[float]:
+        engine = Engine(model.search, slots=slots, device=model.device)
+        return [t.log_prob for t in Translator.of(model, engine).translate(texts, options)]
+
+    alone = [log_probs(1, [line])[0] for line in lines[:7]]
+    assert log_probs(16, lines)[:7] == pytest.approx(alone, abs=1e-4)
+
+
+def test_search_is_scripted_with_all_its_methods(run: CopyRun) -> None:
+    loaded = load_bytes(build(run)[0], "x").search
+    assert isinstance(loaded, torch.jit.ScriptModule)
+    assert all(hasattr(loaded, name) for name in BeamSearch.SCRIPTED)
+    tokens, _ = loaded(torch.tensor([[20, 21, 3]]), torch.tensor([3]), 2, 5, 1.0)
+    assert tokens.shape == (1, 5)

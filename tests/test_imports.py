@@ -1,0 +1,161 @@
+"""The import rules of the design: who may know whom, read from the source and held in a fresh process."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAINING = {"nmt.model", "nmt.config", "nmt.train"}
+# What the service may name, and what the exported file needs at run time: these and all that they import.
+RUN_TIME_ROOTS = ("nmt.artifact", "nmt.translator", "nmt.engine")
+NOT_AT_RUN_TIME = ("numpy", "pydantic", "yaml", "sacrebleu", "tensorboard", "matplotlib")
+
+
+def module_path(name: str) -> Path | None:
+    """The file of a module of ours, or None."""
+    base = ROOT.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def modules(package: str) -> list[str]:
+    """All modules below a package, as dotted names."""
+    files = sorted((ROOT / package).rglob("*.py"))
+    return [".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for f in files]
+
+
+def import_nodes(tree: ast.AST, *, nested: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Import statements; with ``nested`` also those in functions. What stands under TYPE_CHECKING is not run."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        elif nested or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from import_nodes(node, nested=nested)
+
+
+def imports(name: str, *, nested: bool) -> set[str]:
+    """Dotted names that a module imports; ``from nmt import x`` counts as nmt.x where that is a module."""
+    path = module_path(name)
+    assert path is not None, name
+    found: set[str] = set()
+    for node in import_nodes(ast.parse(path.read_text("utf-8")), nested=nested):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+            continue
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        for _ in range(node.level - 1):
+            package = package.rpartition(".")[0]
+        module = ".".join(part for part in (package if node.level else "", node.module or "") if part)
+        found.add(module)
+        found.update(f"{module}.{alias.name}" for alias in node.names if module_path(f"{module}.{alias.name}"))
+    return found
+
+
+def closure(roots: tuple[str, ...]) -> set[str]:
+    """Modules of ours that get loaded with these, by the imports at module level."""
+    seen: set[str] = set()
+    todo = list(roots)
+    while todo:
+        name = todo.pop()
+        if name in seen or module_path(name) is None:
+            continue
+        seen.add(name)
+        todo += imports(name, nested=False)
+        todo += [name.rpartition(".")[0]] if "." in name else []
+    return seen
+
+
+def test_nmt_never_imports_service() -> None:
+    for name in modules("nmt"):
+        assert not [m for m in imports(name, nested=True) if m.split(".")[0] == "service"], name
+
+
+def test_service_knows_only_the_run_time() -> None:
+    allowed = closure(RUN_TIME_ROOTS)
+    for name in modules("service"):
+        ours = {m for m in imports(name, nested=True) if m.split(".")[0] == "nmt"}
+        assert ours <= allowed, f"{name} imports {sorted(ours - allowed)}"
+
+
+def test_run_time_never_imports_training() -> None:
+    for name in closure(RUN_TIME_ROOTS):
+        named = imports(name, nested=True)
+        assert not named & TRAINING, f"{name} imports {sorted(named & TRAINING)}"
+    assert not closure(RUN_TIME_ROOTS) & TRAINING
+
+
+def test_run_time_needs_the_core_install_only() -> None:
+    for name in closure(RUN_TIME_ROOTS):
+        heavy = {m for m in imports(name, nested=False) if m.split(".")[0] in NOT_AT_RUN_TIME}
+        assert not heavy, f"{name} imports {sorted(heavy)} at module level"
+
+
+def test_commands_load_training_code_only_when_asked() -> None:
+    for name in ("nmt.translate", "nmt.evaluate", "nmt.score"):
+        if module_path(name) is not None:
+            assert not closure((name,)) & TRAINING, f"{name} loads {sorted(closure((name,)) & TRAINING)}"
+
+
+def test_only_the_model_takes_the_config() -> None:
+    leaves = [
+        "attention",
+        "encoder",
+        "decoder",
+        "recurrent",
+        "loss",
+        "optim",
+        "search",
+        "tokenizer",
+        "corpus",
+        "batching",
+    ]
+    for name in (f"nmt.{leaf}" for leaf in leaves):
+        if module_path(name) is not None:
+            assert "nmt.config" not in imports(name, nested=True), name
+
+
+def test_torchscript_lives_in_two_files() -> None:
+    for name in [*modules("nmt"), *modules("service")]:
+        if name in ("nmt.export", "nmt.artifact"):
+            continue
+        path = module_path(name)
+        assert path is not None
+        uses = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if _names_torch_jit(node)]
+        assert not uses, f"{name} line {uses[0].lineno if uses else 0} uses torch.jit"  # type: ignore[attr-defined]
+
+
+def _names_torch_jit(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute):
+        return ast.unparse(node).startswith("torch.jit")
+    if isinstance(node, ast.Import):
+        return any(alias.name.startswith("torch.jit") for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").startswith("torch.jit") or (
+            node.module == "torch" and any(alias.name == "jit" for alias in node.names)
+        )
+    return False
+
+
+@pytest.mark.parametrize("statement", ["import service.app", "import nmt.artifact, nmt.translator, nmt.engine"])
+def test_fresh_process_loads_no_training_code(statement: str) -> None:
+    code = f"import sys\n{statement}\nprint(*[m for m in sys.modules if m.startswith('nmt')])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert not set(done.stdout.split()) & (TRAINING | {"nmt.checkpoint"}), done.stdout
+
+
+def test_importing_the_service_loads_no_model() -> None:
+    """`uvicorn service.app:app` must be importable anywhere; torch itself is loaded with the models."""
+    code = "import sys, service.app; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr

@@ -1,0 +1,224 @@
+"""The translator: any text gives an answer, in order, and nothing is lost. The model copies: what is right is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+
+from nmt.cleaning import clean
+from nmt.engine import Engine, Hypothesis, Result, SearchOptions
+from nmt.errors import TranslationError
+from nmt.search import BeamSearch
+from nmt.special import UNK
+from nmt.tokenizer import Tokenizer
+from nmt.translator import Segment, Translation, Translator
+from tests.copying import TEXT, CopyModel, tokenizer
+from tests.test_segments import ODD
+
+GREEDY = SearchOptions(beam=1)
+
+
+def make(model: torch.nn.Module | None = None, slots: int = 8, limit: int = 30) -> Translator:
+    model = model or CopyModel(tokenizer().vocabulary).eval()
+    engine = Engine(BeamSearch(model).eval(), slots=slots, device=torch.device("cpu"))
+    return Translator(tokenizer(), engine, max_source_pieces=limit)
+
+
+@pytest.fixture(scope="module")
+def translator() -> Translator:
+    return make()
+
+
+def translate(translator: Translator, text: str, options: SearchOptions = GREEDY) -> Translation:
+    return translator.translate([text], options)[0]
+
+
+def test_in_order(translator: Translator) -> None:
+    lines = TEXT.split("\n")
+    assert [t.text for t in translator.translate(lines, GREEDY)] == lines
+    assert translator.translate([], GREEDY) == []
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", " \t\r\n \n", "😀", "👩🏽‍💻🇩🇪!", "...", "—", "?!"])
+def test_nothing_to_translate(translator: Translator, text: str) -> None:
+    translation = translate(translator, text)
+    assert translation.text == text
+    assert translation.score == 1.0
+    assert translation.segments == ()
+
+
+def test_white_space_between_lines_stays(translator: Translator) -> None:
+    text = "  the dog\r\n\r\n\tthe fox \n"
+    assert translate(translator, text).text == text
+
+
+def test_control_characters_are_removed(translator: Translator) -> None:
+    assert translate(translator, "the\x00 dog\x07\x1b, the\ufeff fox\ud800").text == "the dog, the fox"
+    assert translate(translator, "\x00\x01").text == ""
+
+
+def test_text_is_composed(translator: Translator) -> None:
+    assert translate(translator, "scho\u0308n").text == "schön"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["dog 你好 fox", "Привет, dog!", "the 😀 fox", "日本 dog 中国 fox", "naïve dog", "x你y", "abc 𝔘𝔫𝔦 def"],
+)
+def test_unknown_characters_are_copied(translator: Translator, text: str) -> None:
+    assert translate(translator, text).text == text
+    assert UNK in tokenizer().encode(text)
+
+
+def test_unknown_words_of_a_word_model() -> None:
+    words = Tokenizer.train(TEXT.split("\n") * 3, vocabulary=20, kind="word")
+    engine = Engine(BeamSearch(CopyModel(words.vocabulary).eval()).eval(), device=torch.device("cpu"))
+    translation = Translator(words, engine).translate(["the zebra over the Nile"], GREEDY)[0]
+    assert translation.text == "the zebra over the Nile"
+
+
+def test_long_text_is_translated_whole(translator: Translator) -> None:
+    text = "the quick brown fox jumps over the lazy dog, " * 450
+    assert len(text) > 20_000
+    translation = translate(translator, text)
+    assert translation.text == text
+    assert len(translation.segments) > 100
+    assert all(len(segment.source_pieces) <= 31 for segment in translation.segments)
+    assert not translation.truncated
+
+
+def test_one_long_word(translator: Translator) -> None:
+    text = "x" * 20_000
+    assert translate(translator, text).text == text
+
+
+def test_a_line_that_fits_is_one_segment(translator: Translator) -> None:
+    text = "the dog. the fox."
+    assert len(translate(translator, text).segments) == 1
+    split = translator.translate([text], GREEDY, split_sentences=True)[0]
+    assert [segment.source for segment in split.segments] == ["the dog.", "the fox."]
+    assert split.text == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=ODD)
+def test_any_text_gives_an_answer(text: str) -> None:
+    translator = _SHARED
+    translation = translate(translator, text)
+    assert not translation.truncated
+    assert translation.text.count("\n") == text.count("\n")
+    known = {c for c in TEXT if c.isalnum()}
+    said, given_ = ([c for c in clean(t) if c in known] for t in (translation.text, text))
+    assert said == given_
+    translation.text.encode()  # no lone surrogates
+
+
+_SHARED = make()
+
+
+def test_details(translator: Translator) -> None:
+    translation = translate(translator, "the fox", SearchOptions(beam=2))
+    (segment,) = translation.segments
+    assert segment.source_pieces == segment.target_pieces
+    assert segment.source_pieces[-1] == "</s>"
+    assert segment.attention.shape == (len(segment.target_pieces), len(segment.source_pieces))
+    assert torch.equal(segment.attention.argmax(1), torch.arange(len(segment.target_pieces)))
+    assert translation.log_prob == pytest.approx(sum(segment.token_log_probs), abs=1e-5)
+    assert translation.score == pytest.approx(math.exp(translation.log_prob / len(segment.token_log_probs)), abs=1e-5)
+    assert 0 < translation.score <= 1
+
+
+def test_alternatives_are_distinct_and_ranked(translator: Translator) -> None:
+    options = SearchOptions(beam=6, n_best=4)
+    translation = translate(make(CopyModel(tokenizer().vocabulary, sharpness=1.0).eval()), "the fox", options)
+    texts = [translation.text, *translation.alternatives]
+    assert len(texts) == len(set(texts)) > 1
+    assert len(texts) <= 4
+    assert len(translation.alternative_scores) == len(translation.alternatives)
+
+
+def test_alternatives_of_several_segments(translator: Translator) -> None:
+    """The n best of all combinations: here the second differs in one line only."""
+    translator = make(CopyModel(tokenizer().vocabulary, sharpness=3.0).eval())
+    translation = translate(translator, "the fox\nthe dog", SearchOptions(beam=4, n_best=3))
+    assert len(translation.alternatives) == 2
+    first, second = translation.text.split("\n"), translation.alternatives[0].split("\n")
+    assert sum(one != other for one, other in zip(first, second, strict=True)) == 1
+
+
+def test_what_does_not_end_is_tried_in_halves_and_flagged() -> None:
+    translator = make(CopyModel(tokenizer().vocabulary, never_ends=True).eval())
+    plan = translator.plan("the fox, the dog", GREEDY)
+    assert translator.engine is not None
+    results = translator.engine.run(plan.requests)
+    again = translator.revise(plan, results)
+    assert again is not None
+    assert [part.text if isinstance(part, Segment) else part for part in again.parts] == ["the fox,", " ", "the dog"]
+    assert len(again.requests) == 2
+    more = translator.engine.run(again.requests)
+    assert translator.revise(again, more) is None  # once only
+    translation = translator.join(again, [*results, *more])
+    assert translation.truncated
+    assert "the fox" in translation.text
+    assert "the dog" in translation.text
+    assert translate(translator, "a").truncated  # nothing to halve
+
+
+def test_halving_mends_what_can_be_mended() -> None:
+    """A limit too short for the whole, but not for its halves."""
+    translator = make()
+    short = SearchOptions(beam=1, max_length=len(tokenizer().encode("the quick fox, the lazy dog")) - 2)
+    translation = translate(translator, "the quick fox, the lazy dog", short)
+    assert translation.text == "the quick fox, the lazy dog"
+    assert not translation.truncated
+    assert len(translation.segments) == 2
+
+
+def test_a_failing_model_is_a_clear_error(translator: Translator) -> None:
+    plan = translator.plan("the fox", GREEDY)
+    results = [Result(request.key, [], ValueError("out of memory")) for request in plan.requests]
+    assert translator.revise(plan, results) is None
+    with pytest.raises(TranslationError, match="'the fox': out of memory"):
+        translator.join(plan, results)
+
+
+def test_keys_are_unique_among_plans(translator: Translator) -> None:
+    plans = [translator.plan("a b\nc d", GREEDY) for _ in range(3)]
+    keys = [request.key for plan in plans for request in plan.requests]
+    assert len(set(keys)) == len(keys) == 6
+
+
+def test_target_tags() -> None:
+    tagged = Tokenizer.train(TEXT.split("\n") * 3, vocabulary=120, languages=["de", "fr"])
+    translator = Translator(tagged, target_tags=["de", "fr"])
+    (request,) = translator.plan("the 你 fox", GREEDY, target="fr").requests
+    assert request.src[0] == tagged.tag("fr")
+    with pytest.raises(TranslationError, match="choose one of de, fr"):
+        translator.plan("the fox", GREEDY)
+    with pytest.raises(TranslationError, match="'nl' is not known"):
+        translator.plan("the fox", GREEDY, target="nl")
+
+
+def test_unknown_pieces_take_the_most_attended_source_text() -> None:
+    translator = Translator(tokenizer())
+    plan = translator.plan("你 fox 好", GREEDY)
+    (request,) = plan.requests
+    unknown = [i for i, index in enumerate(request.src) if index == UNK]
+    attention = torch.zeros(2, len(request.src))
+    attention[0, unknown[1]], attention[0, unknown[0]] = 0.3, 0.2
+    attention[0, unknown[0] + 1] = 0.5  # a known piece draws more, but cannot be meant
+    attention[1, -1] = 1.0
+    hypothesis = Hypothesis([UNK], -0.1, -0.1, [-0.05, -0.05], attention, True)
+    assert translator.join(plan, [Result(request.key, [hypothesis], None)]).text == "好"
+    plan = translator.plan("fox", GREEDY)  # no unknown piece in the source: the most attended one
+    (request,) = plan.requests
+    hypothesis = Hypothesis([UNK], -0.1, -0.1, [-0.05, -0.05], torch.ones(2, len(request.src)), True)
+    assert translator.join(plan, [Result(request.key, [hypothesis], None)]).text.strip() in "fox"
+
+
+def test_needs_an_engine() -> None:
+    with pytest.raises(ValueError, match="needs an engine"):
+        Translator(tokenizer()).translate(["a"])

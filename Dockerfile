@@ -16,7 +16,9 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/${TORCH_VARIANT}
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv --without-pip /opt/venv
 # Without what only a compiler needs: headers, CMake files, torch's own test helpers.
-RUN pip --python /opt/venv/bin/python install --extra-index-url "${TORCH_INDEX}" "torch==${TORCH_VERSION}" \
+# torch's own requirements come from the ordinary index: asking the other for each takes long where it cannot be reached.
+RUN pip --python /opt/venv/bin/python install --no-deps --extra-index-url "${TORCH_INDEX}" "torch==${TORCH_VERSION}" \
+ && pip --python /opt/venv/bin/python install "torch==${TORCH_VERSION}" \
  && cd /opt/venv/lib/python3*/site-packages/torch && rm -rf include share test bin/test_* bin/protoc*
 COPY pyproject.toml /src/
 RUN python -c 'import tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; print("\n".join(p["dependencies"] + p["optional-dependencies"]["service"]))' > /src/serve.txt \

@@ -19,11 +19,11 @@ help:  ## show this list
 
 install: $(STAMP)  ## make the virtual environment (also done by the others when needed)
 
-# torch first and alone, so that nothing resolves it anew; a second run with an unchanged pyproject.toml does nothing.
+# torch first and alone, from the index that has the right variant (what it needs comes from the ordinary one); a second run with an unchanged pyproject.toml does nothing.
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found: install one or name it with make PYTHON=..." >&2; exit 2; }
 	@test -x $(PY) || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
-	$(PY) -m pip install -q --disable-pip-version-check --extra-index-url $(TORCH_INDEX) $(TORCH)
+	$(PY) -m pip install -q --disable-pip-version-check --no-deps --extra-index-url $(TORCH_INDEX) $(TORCH)
 	$(PY) -m pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@
 

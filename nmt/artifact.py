@@ -116,7 +116,7 @@ class Manifest:
 class Artifact:
     """A loaded model: all that a translator needs."""
 
-    search: nn.Module
+    search: Any
     """BeamSearch, scripted when it comes from a file, in evaluation mode on `device`"""
     tokenizer: Tokenizer
     manifest: Manifest
@@ -144,7 +144,7 @@ def load_bytes(content: bytes, name: str, device: str | torch.device = "cpu", dt
     extra = {_TOKENIZER: ""}
     try:
         with torchscript():
-            search: nn.Module = torch.jit.load(io.BytesIO(content), map_location=place, _extra_files=extra)
+            search = torch.jit.load(io.BytesIO(content), map_location=place, _extra_files=extra)
         tokenizer = Tokenizer(extra[_TOKENIZER])  # type: ignore[arg-type]  # torch gives bytes back
     except (RuntimeError, ValueError, TokenizerError) as error:
         raise ArtifactError(

@@ -1,7 +1,7 @@
 """Attention: where to look in the source for each target piece.
 
-In the way of the data: encoder -> **attention** -> decoder. The encoder's states become a `Memory`, made once a sentence;
-the decoder asks it with queries, one or many at a time.
+In the way of the data: encoder -> **attention** -> decoder. The encoder's states become a `Memory`, made once a
+sentence; the decoder asks it with queries, one or many at a time.
 """
 
 # No `from __future__ import annotations`: TorchScript cannot resolve a NamedTuple's string annotations (pytorch#95858).
@@ -39,7 +39,7 @@ class BahdanauAttention(nn.Module):
         nn.init.uniform_(self.energy, -(attention_size**-0.5), attention_size**-0.5)
 
     def memory(self, values: Tensor, mask: Tensor) -> Memory:
-        """Project the encoder states `values` (B, S, D) to keys, once a sentence; `mask` (B, S) is True on real pieces."""
+        """Project the encoder states `values` (B, S, D) to keys; `mask` (B, S) is True on real pieces."""
         return Memory(values, self.key(values), mask)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:

@@ -239,36 +239,32 @@ class BucketSampler:
 
 
 def _fill_up(batches: list[NDArray[np.int64]], world: int) -> list[NDArray[np.int64]]:
-    """Halve the batches of most sentences until every rank gets as many; nothing is dropped or repeated."""
+    """Halve the batches of most sentences until every rank gets as many; nothing is dropped or repeated.
+
+    Where nothing can be halved (a budget of about one sentence) two batches are joined instead, over the budget.
+    """
     batches = list(batches)
     while len(batches) % world:
         largest = max(range(len(batches)), key=lambda index: len(batches[index]))
         half = len(batches[largest]) // 2
-        batches[largest : largest + 1] = [batches[largest][:half], batches[largest][half:]]
+        if half:
+            batches[largest : largest + 1] = [batches[largest][:half], batches[largest][half:]]
+        else:
+            batches[-2:] = [np.concatenate(batches[-2:])]
     return batches
-
-
-def epoch_split(split: Split, sampler: BucketSampler, tokenizer: Tokenizer, *, sample_alpha: float, seed: int) -> Split:
-    """The training split as the sampler's present epoch sees it.
-
-    With `sample_alpha` > 0 it is segmented anew (a pure function of `seed` and the epoch), and the sampler plans the
-    epoch by the new lengths.
-    """
-    if sample_alpha == 0:
-        return split
-    sampled = split.sample(tokenizer, sample_alpha, derive_seed("segmentation", seed, sampler.epoch))
-    sampler.set_lengths(sampled.lengths)
-    return sampled
 
 
 def train_batches(
     split: Split, sampler: BucketSampler, tokenizer: Tokenizer, *, sample_alpha: float = 0.0, seed: int = 0
 ) -> Iterator[Batch]:
-    """The batches of the sampler's present epoch (see `epoch_split`), from its position to the end.
+    """The batches of the sampler's present epoch, from its position to the end.
 
-    Ends with the sampler at the start of the next epoch.
+    With `sample_alpha` > 0 the split is segmented anew for the epoch (a pure function of `seed` and the epoch), before
+    the first batch; batches are then made by the new lengths.
     """
-    split = epoch_split(split, sampler, tokenizer, sample_alpha=sample_alpha, seed=seed)
+    if sample_alpha > 0:
+        split = split.sample(tokenizer, sample_alpha, derive_seed("segmentation", seed, sampler.epoch))
+        sampler.set_lengths(split.lengths)
     for indices in sampler:
         yield make_batch(split, indices)
 

@@ -23,15 +23,33 @@ from typing import Any
 
 import torch
 import yaml
+from torch import nn
 
 from nmt.atomic import atomic_write
+from nmt.batching import BucketSampler
 from nmt.config import Config, load_config
 from nmt.errors import CheckpointError
 from nmt.model import Seq2Seq
+from nmt.optim import WeightAverage
 from nmt.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
 _MAGIC = b"NMTCKPT1"
+
+
+@dataclass
+class Progress:
+    """Where a run is; saved with each checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    best_bleu: float = -1.0
+    best_step: int = 0
+    failures: int = 0
+    """validations since the best"""
+    signature: str = ""
+    finished: str = ""
+    """why the run ended, or nothing"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +61,7 @@ class Run:
     tokenizer: Tokenizer
     config: Config
     info: dict[str, Any]
-    """source_language, target_language, config_digest, seed, steps, epochs, minutes, valid_bleu, valid_signature, date, ..."""
+    """source_language, target_language, config_digest, seed, steps, minutes, valid_bleu, valid_signature, date, ..."""
     samples: list[tuple[str, str]]
     """a few validation pairs"""
 
@@ -124,3 +142,40 @@ def load_run(folder: Path) -> Run:
     except (OSError, ValueError):
         samples = []
     return Run(model.eval(), tokenizer, config, checkpoint["info"], samples)
+
+
+def snapshot(
+    progress: Progress,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage,
+    sampler: BucketSampler,
+) -> dict[str, Any]:
+    """Everything that decides how the run goes on."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {
+        "progress": vars(progress),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average": average.state_dict(),
+        "sampler": sampler.state_dict(),
+        "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
+    }
+
+
+def restore(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage, sampler: BucketSampler
+) -> Progress:
+    """Take over what `snapshot` kept."""
+    content = load_checkpoint(path)
+    try:
+        model.load_state_dict(content["model"])
+        optimizer.load_state_dict(content["optimizer"])
+        average.load_state_dict(content["average"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path}: belongs to another model: {str(error).splitlines()[0]}") from None
+    sampler.load_state_dict(content["sampler"])
+    torch.set_rng_state(content["random"]["cpu"])
+    if content["random"]["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(content["random"]["cuda"])
+    return Progress(**content["progress"])

@@ -164,6 +164,7 @@ def _build(settings: CorpusSettings, folder: Path, log: Log) -> None:
 def clean_and_split(settings: CorpusSettings, report: Report) -> tuple[list[Pair], dict[str, list[Pair]]]:
     """Read and clean everything; the training pairs, and the validation and (if any) test pairs by name."""
     train = _filter_text(_read(settings, "train", report), settings, report)
+    _require(train, report)
     held_out = {name: _read(settings, name, report) for name in ("valid", "test") if any(settings.files(name))}
     sizes = {"valid": settings.valid_size, "test": settings.test_size}
     wanted = {name: size for name, size in sizes.items() if name not in held_out and size > 0}
@@ -178,10 +179,14 @@ def clean_and_split(settings: CorpusSettings, report: Report) -> tuple[list[Pair
         if empty := [pair for pair in pairs if not pair.src or not pair.tgt]:
             where = f"{report.files[empty[0].file].name} line {empty[0].line:,}"
             report.warnings.append(f"{name}: pairs with an empty side, kept: {len(empty):,} (first: {where})")
+    _require(train, report)
+    return train, {name: held_out[name] for name in ("valid", "test") if name in held_out}
+
+
+def _require(train: Sequence[object], report: Report) -> None:
     if not train:
         reasons = ", ".join(f"{d.count:,} {reason}" for file in report.files for reason, d in file.dropped.items())
-        raise CorpusError(f"no training pair is left after cleaning ({reasons or 'all held out'}); change the settings")
-    return train, {name: held_out[name] for name in ("valid", "test") if name in held_out}
+        raise CorpusError(f"no training pair is left after cleaning ({reasons}); give other text or change the limits")
 
 
 def _read(settings: CorpusSettings, split: str, report: Report) -> list[Pair]:
@@ -292,8 +297,7 @@ def filter_by_length(
         for index in np.flatnonzero(mask).tolist():
             report.files[pairs[index].file].drop(reason, pairs[index].line)
     keep = ~(too_long | unequal)
-    if not keep.any():
-        raise CorpusError(f"no training pair has at most data.max_length={settings.max_length} pieces; raise it")
+    _require(np.flatnonzero(keep).tolist(), report)
     if keep.all():
         return content
     chosen = np.flatnonzero(keep).tolist()

@@ -96,8 +96,12 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--valid", type=_size, default=1000, metavar="N", help="pairs held out for validation")
     own.add_argument("--test", type=_size, default=1000, metavar="N", help="pairs held out for the test")
     own.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the split")
-    own.add_argument("--max-characters", type=_from_one, default=1000, metavar="N", help="longest sentence, in characters")
-    own.add_argument("--max-ratio", type=float, default=9.0, metavar="X", help="largest ratio of the lengths, in characters")
+    own.add_argument(
+        "--max-characters", type=_from_one, default=1000, metavar="N", help="longest sentence, in characters"
+    )
+    own.add_argument(
+        "--max-ratio", type=float, default=9.0, metavar="X", help="largest ratio of the lengths, in characters"
+    )
     own.add_argument("--keep-duplicates", action="store_true", help="keep pairs seen before")
     own.add_argument("--drop-identical", action="store_true", help="drop pairs whose sides are the same text")
     own.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -129,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         train_src=tuple(options.src),
         train_tgt=tuple(options.tgt),
         train_tsv=tuple(options.tsv),
-        tsv_from_ones=(options.columns[0] - 1, options.columns[1] - 1),
+        tsv_columns=(options.columns[0] - 1, options.columns[1] - 1),
         source_language=options.source_language,
         target_language=options.target_language,
         valid_size=options.valid,

@@ -1,7 +1,7 @@
 """The whole way once, on the starter corpus: train, score, export, translate, serve. `make demo` runs it.
 
-Each step is one of the project's commands, shown before it runs, so that it can be typed by hand. What a former run left
-is used again. Ctrl-C ends the service; with CI=true the demo ends by itself when the service has answered.
+Each step is one of the project's commands, shown before it runs, so that it can be typed by hand. What a former run
+left is used again. Ctrl-C ends the service; with CI=true the demo ends by itself when the service has answered.
 """
 
 from __future__ import annotations

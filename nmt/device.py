@@ -28,9 +28,9 @@ def pick_device(name: str) -> torch.device:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware (on a CPU: AVX512-BF16 or AMX, about four times as fast)."""
+    """If the device multiplies bfloat16 matrices in hardware; a CPU does by AVX512-BF16 or AMX, four times as fast."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

@@ -45,7 +45,7 @@ class Encoder(nn.Module):
         """
         flip = flip_index(lengths, embedded.size(1))
         states = embedded
-        for layer, norm in zip(self.layers, self.norms, strict=True):
+        for layer, norm in zip(self.layers, self.norms):  # noqa: B905 (TorchScript has no strict=)
             states = self.dropout(norm(layer(states, flip)))
         half = self.output_size // 2
         rows = torch.arange(states.size(0), device=states.device)

@@ -1,13 +1,13 @@
 """What can go wrong by the user's doing, each with a one-line message that names the thing and the remedy.
 
-    NMTError
-    ├── ConfigError       an unknown key, a value out of range
-    ├── CorpusError       parallel text: unequal line counts, invalid UTF-8, empty files
-    ├── TokenizerError    a vocabulary too large for the text, a damaged tokenizer
-    ├── CheckpointError   a run folder or checkpoint that is missing, damaged or of another model
-    ├── ArtifactError     an exported file that is missing, damaged or of a newer format
-    ├── SearchError       search options out of range
-    └── TranslationError  a text that cannot be translated
+NMTError
+├── ConfigError       an unknown key, a value out of range
+├── CorpusError       parallel text: unequal line counts, invalid UTF-8, empty files
+├── TokenizerError    a vocabulary too large for the text, a damaged tokenizer
+├── CheckpointError   a run folder or checkpoint that is missing, damaged or of another model
+├── ArtifactError     an exported file that is missing, damaged or of a newer format
+├── SearchError       search options out of range
+└── TranslationError  a text that cannot be translated
 """
 
 from __future__ import annotations

@@ -62,7 +62,9 @@ class Comparison:
 def metrics() -> dict[str, Any]:
     """BLEU, chrF and TER as sacreBLEU computes them by default."""
     try:
-        from sacrebleu.metrics import BLEU, CHRF, TER
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+        from sacrebleu.metrics.ter import TER
     except ImportError:
         raise NMTError("evaluation needs sacrebleu: pip install 'bahdanau[train]'") from None
     return {"BLEU": BLEU(), "chrF": CHRF(), "TER": TER()}
@@ -84,12 +86,13 @@ def compare(
     from sacrebleu.significance import PairedTest
 
     test = PairedTest([("other", other), ("this", this)], metrics(), [references], test_type="bs", n_samples=samples)
-    signatures, scores = test()
-    return {
-        name: Comparison(results[1].score, results[0].score, results[1].p_value, str(signatures[name]))
-        for name, results in scores.items()
-        if name != "System"
-    }
+    outcome: Any = test()  # typed loosely there
+    signatures, scores = outcome
+    found = {}
+    for name, signature in signatures.items():
+        one, two = scores[name]
+        found[name] = Comparison(two.score, one.score, two.p_value, str(signature))
+    return found
 
 
 def translate(

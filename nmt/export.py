@@ -28,7 +28,7 @@ from nmt.cli import HelpFormatter, main_guard
 from nmt.engine import Engine, Request, SearchOptions
 from nmt.errors import ArtifactError
 from nmt.quantized import quantise
-from nmt.search import BeamSearch
+from nmt.search import BeamSearch, StepModel
 from nmt.special import EOS, PAD
 from nmt.tokenizer import Tokenizer
 
@@ -39,7 +39,7 @@ class TrainedModel(Protocol):
     """What is exported (nmt.checkpoint.Run): an eager model in float32 and evaluation mode, with what belongs to it."""
 
     @property
-    def model(self) -> nn.Module: ...
+    def model(self) -> Any: ...
     @property
     def tokenizer(self) -> Tokenizer: ...
     @property
@@ -100,8 +100,8 @@ def build(
 ) -> tuple[bytes, Manifest, Parity]:
     """The bytes of the artifact, checked against the model in memory; `name` is for errors."""
     manifest = describe(run, dtype, licence)
-    script = _script(convert(run.model, dtype))
-    parity = compare(run, load_bytes(pack(script, run.tokenizer, manifest), name))
+    code = script(convert(run.model, dtype))
+    parity = compare(run, load_bytes(pack(code, run.tokenizer, manifest), name))
     tolerance = TOLERANCES[dtype]
     near = parity.largest <= tolerance.largest and parity.mean <= tolerance.mean  # both False for NaN
     if not near or parity.same_greedy < tolerance.same_greedy:
@@ -110,10 +110,10 @@ def build(
             f"{tolerance.mean:g} and {tolerance.largest:g}); export it as float32"
         )
     manifest = replace(manifest, parity=asdict(parity))
-    return pack(script, run.tokenizer, manifest), manifest, parity
+    return pack(code, run.tokenizer, manifest), manifest, parity
 
 
-def convert(model: nn.Module, dtype: str) -> nn.Module:
+def convert(model: nn.Module, dtype: str) -> Any:
     """A copy of an eager model in evaluation mode with its weights in `dtype`; `ArtifactError` for an unknown one."""
     if dtype not in DTYPES:
         raise ArtifactError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
@@ -193,7 +193,8 @@ def _pad(rows: Sequence[Sequence[int]]) -> Tensor:
     return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
 
 
-def _script(model: nn.Module) -> bytes:
+def script(model: StepModel) -> bytes:
+    """The search around a model, as the bytes of a `torch.jit.save`."""
     buffer = io.BytesIO()
     with torchscript():
         for name in BeamSearch.SCRIPTED:  # what the engine calls, beside forward

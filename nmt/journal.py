@@ -38,7 +38,7 @@ class Journal:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError:  # the extra `train` brings it; a log without it is whole all the same
             return
-        self._board = SummaryWriter(str(self.folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(self.folder / "tensorboard"))
 
     def rewind(self, step: int) -> None:
         """Drop what was logged after `step`: a resumed run does it again."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -53,8 +54,8 @@ class Lane:
         history = open_history(fresh, len(requests), longest, src.size(1))
         if self.active:
             count = len(self.active)
-            fresh = bundle_map(lambda buffer, new: append(buffer, count, new), self._slots, fresh)
-            history = bundle_map(lambda buffer, new: append(buffer, count, new), self._history, history)
+            fresh = bundle_map(partial(append, count), self._slots, fresh)
+            history = bundle_map(partial(append, count), self._history, history)
         self._slots, self._history = fresh, history
         self.active += requests
         self._look()
@@ -72,16 +73,18 @@ class Lane:
         self.drop(ended)
         return results
 
+    @torch.inference_mode()  # the buffers were made in it
     def drop(self, slots: Sequence[int]) -> None:
         """Free `slots`, given in rising order; the last active sentences fill the holes."""
         for hole in reversed(slots):
             last = len(self.active) - 1
             if hole < last:
-                bundle_map(lambda buffer: buffer[hole].copy_(buffer[last]), self._slots)  # noqa: B023
-                bundle_map(lambda buffer: buffer[hole].copy_(buffer[last]), self._history)  # noqa: B023
-            self.active[hole] = self.active[last]
+                bundle_map(partial(move_row, last, hole), self._slots)
+                bundle_map(partial(move_row, last, hole), self._history)
+                self.active[hole] = self.active[last]
             self.active.pop()
-        self._look()
+        if slots:
+            self._look()
 
     def _look(self) -> None:
         """Make the views that a step works on: the active slots, and no more of the memory than the longest source."""
@@ -127,7 +130,12 @@ def bundle_map(function: Callable[..., Tensor], *bundles: Any) -> Any:
     return parts if isinstance(first, list) else type(first)(*parts)
 
 
-def append(buffer: Tensor, count: int, new: Tensor) -> Tensor:
+def move_row(source: int, target: int, buffer: Tensor) -> Tensor:
+    """Copy row `source` of `buffer` over row `target`."""
+    return buffer[target].copy_(buffer[source])
+
+
+def append(count: int, buffer: Tensor, new: Tensor) -> Tensor:
     """Write the rows `new` behind the first `count` of `buffer`: in place if there is room, else in a larger copy.
 
     All but the rows may be narrower in `new`; what is missing becomes 0: no mask, no prefix, finite memory.
@@ -176,7 +184,9 @@ def _read(
         if scores[i] > -math.inf or math.isnan(scores[i])
     ]
     if not hypotheses:
-        return Result(request.key, error=SearchError("no hypothesis meets the limits; relax min_length or no_repeat_ngram"))
+        return Result(
+            request.key, error=SearchError("no hypothesis meets the limits; relax min_length or no_repeat_ngram")
+        )
     if not all(math.isfinite(hypothesis.score) for hypothesis in hypotheses):
         return Result(request.key, error=SearchError("the model gave a probability that is no number"))
     return Result(request.key, hypotheses)

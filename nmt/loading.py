@@ -34,9 +34,9 @@ SEARCH_HELP = {
 class Bar(Protocol):
     """A progress bar (tqdm)."""
 
-    n: int
-
-    def update(self, n: int) -> object: ...
+    @property
+    def n(self) -> float: ...
+    def update(self, n: float) -> object: ...
 
 
 class Parser(argparse.ArgumentParser):

@@ -10,6 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nmt.batching import Batch
+from nmt.model import Seq2Seq
+from nmt.special import PAD
+
 
 class _SmoothedCrossEntropy(torch.autograd.Function):
     """Output layer and loss in one: the logits (M, V) become their own gradient in place.
@@ -54,9 +58,19 @@ def smoothed_cross_entropy(
 
         loss = - sum_m sum_v q_mv log softmax(W r_m + b)_v,    q_m = (1 - eps) onehot(y_m) + eps / V
 
-    Takes the readouts of the real target pieces `readout` (M, E), `weight` (V, E), `bias` (V,) and the pieces `target` (M,).
-    Returns the loss (for the gradient) and the negative log-likelihood without smoothing (for the perplexity), scalars.
+    `readout` (M, E) are those of the real target pieces `target` (M,); `weight` is (V, E), `bias` (V,). Returns the
+    loss, for the gradient, and the negative log-likelihood without smoothing, for the perplexity: scalars.
     """
     dtype = readout.dtype
     with torch.autocast(readout.device.type, enabled=False):  # which would copy the logits to float32
-        return _SmoothedCrossEntropy.apply(readout, weight.to(dtype), bias.to(dtype), target, smoothing)  # type: ignore[no-any-return,no-untyped-call]
+        return _SmoothedCrossEntropy.apply(readout, weight.to(dtype), bias.to(dtype), target, smoothing)  # type: ignore[no-any-return]
+
+
+def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The smoothed loss and the negative log-likelihood of a batch, each summed over target pieces, in nats."""
+    with torch.autocast(batch.src.device.type, precision, enabled=precision != torch.float32):
+        readout = model(batch.src, batch.src_lengths, batch.tgt_in)
+        real = batch.tgt_out != PAD
+        return smoothed_cross_entropy(
+            readout[real], model.output.weight, model.output.bias, batch.tgt_out[real], smoothing
+        )

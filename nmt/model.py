@@ -55,10 +55,11 @@ class Seq2Seq(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embed `ids` (N, T) to (N, T, E)."""
-        return self.word_dropout(self.embedding_dropout(self.embedding(ids) * self.embedding_scale))
+        embedded: Tensor = self.word_dropout(self.embedding_dropout(self.embedding(ids) * self.embedding_scale))
+        return embedded
 
     def encode(self, src: Tensor, lengths: Tensor) -> tuple[Memory, list[Tensor]]:
-        """Read `src` (B, S), of which `lengths` (B,) pieces are real: the memory and the decoder's first state, each (B, ·)."""
+        """Read `src` (B, S), of which `lengths` (B,) pieces are real: memory and first decoder state, each (B, ·)."""
         states, summary = self.encoder(self.embed(src), lengths)
         mask = torch.arange(src.size(1), device=src.device).unsqueeze(0) < lengths.unsqueeze(1)
         return self.decoder.attention.memory(states, mask), self.decoder.initial_state(summary)
@@ -69,7 +70,7 @@ class Seq2Seq(nn.Module):
         return self.output(readout.squeeze(1)), state, weights.squeeze(1)
 
     def forward(self, src: Tensor, lengths: Tensor, tgt_in: Tensor) -> Tensor:
-        """Teacher forcing: the readouts (B, T, E) behind each prefix of `tgt_in` (B, T); `output` makes logits of them."""
+        """Teacher forcing: readouts (B, T, E) behind each prefix of `tgt_in` (B, T); `output` makes logits of them."""
         memory, state = self.encode(src, lengths)
-        readout, _, _ = self.decoder(self.embed(tgt_in), state, memory)
+        readout: Tensor = self.decoder(self.embed(tgt_in), state, memory)[0]
         return readout

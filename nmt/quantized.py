@@ -8,8 +8,7 @@ translation would depend on its neighbours. Here each row has its own scale, and
 result for a row is the same in every batch. It also stores a tied embedding once.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: TorchScript reads the annotations of the modules.
 import copy
 
 import torch
@@ -27,6 +26,10 @@ def quantise_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 class Int8Linear(nn.Module):
     """y = x W^T + b with W in int8, one scale an output, and x rounded to int8, one scale a row."""
+
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor
 
     def __init__(self, weight: Tensor, scale: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -50,6 +53,9 @@ class Int8Linear(nn.Module):
 
 class Int8Embedding(nn.Module):
     """A table of rows in int8, one scale a row."""
+
+    weight: Tensor
+    scale: Tensor
 
     def __init__(self, weight: Tensor, scale: Tensor) -> None:
         super().__init__()

@@ -18,8 +18,8 @@ class LSTM(nn.Module):
         i, f, g, o = W x_t + b + U h_{t-1}
         c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g)        h_t = sigmoid(o) * tanh(c_t)
 
-    The state is the list [h, c], each (N, H). Sequences run through torch's fused kernel; a single step, and layers whose
-    weights were quantised (``fused`` False), through the two lines above.
+    The state is the list [h, c], each (N, H). Sequences run through torch's fused kernel; a single step, and layers
+    whose weights were quantised (`fused` False), through the two lines above.
     """
 
     fused: Final[bool]
@@ -38,8 +38,8 @@ class LSTM(nn.Module):
         nn.init.ones_(self.input.bias.data[hidden_size : 2 * hidden_size])
 
     def forward(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Run along `inputs` (N, T, I) from `state`; returns the outputs (N, T, H) and the state behind the last one."""
-        if self.fused:
+        """Run along `inputs` (N, T, I) from `state`: the outputs (N, T, H) and the state behind the last one."""
+        if self.fused:  # noqa: SIM102 - alone it is a constant, so that scripting drops the branch for int8 weights
             if inputs.size(1) > 1:
                 return self._sequence(inputs, state)
         gates = self.input(inputs)

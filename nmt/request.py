@@ -39,7 +39,13 @@ class SearchOptions:
     """whether the unknown piece may be said"""
 
     def __post_init__(self) -> None:
-        for name, least in (("beam", 1), ("n_best", 1), ("max_length_extra", 0), ("min_length", 0), ("no_repeat_ngram", 0)):
+        for name, least in (
+            ("beam", 1),
+            ("n_best", 1),
+            ("max_length_extra", 0),
+            ("min_length", 0),
+            ("no_repeat_ngram", 0),
+        ):
             if getattr(self, name) < least:
                 raise SearchError(f"{name} is {getattr(self, name)}: give a number from {least} on")
         for name in ("length_penalty", "max_length_factor"):
@@ -50,10 +56,12 @@ class SearchOptions:
             raise SearchError(f"n_best is {self.n_best} but beam is {self.beam}: give a beam of {self.n_best} or more")
         if self.max_length is not None and self.max_length < 1:
             raise SearchError(f"max_length is {self.max_length}: give a number from 1 on")
+        if self.max_length is not None and self.min_length > self.max_length:
+            raise SearchError(f"min_length is {self.min_length} but max_length is {self.max_length}: lower the first")
 
     def limit(self, source_length: int) -> int:
         """Most pieces of a hypothesis, EOS included, for a source of so many pieces."""
-        limit = max(1, math.ceil(self.max_length_factor * source_length) + self.max_length_extra)
+        limit = max(1, self.min_length, math.ceil(self.max_length_factor * source_length) + self.max_length_extra)
         return limit if self.max_length is None else min(limit, self.max_length)
 
 
@@ -73,7 +81,9 @@ class Request:
         if not self.src:
             raise SearchError(f"request {self.key!r}: an empty source; end it with EOS at least")
         if {PAD, BOS, EOS} & set(self.prefix) or (UNK in self.prefix and not self.options.allow_unknown):
-            raise SearchError(f"request {self.key!r}: a special piece in the prefix {self.prefix}; give text pieces only")
+            raise SearchError(
+                f"request {self.key!r}: a special piece in the prefix {self.prefix}; give text pieces only"
+            )
         if len(self.prefix) >= self.max_length:
             raise SearchError(
                 f"request {self.key!r}: a prefix of {len(self.prefix)} pieces leaves no room below the longest "

@@ -6,57 +6,36 @@ folder (see checkpoint.py). Read `train` from top to bottom.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import datetime
-import os
 import platform
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import sacrebleu
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from nmt.batching import Batch, BucketSampler, epoch_split, ordered_batches, train_batches
-from nmt.checkpoint import load_checkpoint, load_tokenizer, save_checkpoint, start_run
-from nmt.cli import HelpFormatter, main_guard
-from nmt.config import CONFIGS, Config, known_options, load_config, nearest
+from nmt.arguments import command_to_resume, parse
+from nmt.batching import Batch, BucketSampler, train_batches
+from nmt.checkpoint import Progress, load_tokenizer, restore, save_checkpoint, snapshot, start_run
+from nmt.cli import main_guard
+from nmt.config import Config
 from nmt.corpus import CorpusSettings, prepare
 from nmt.device import has_fast_bfloat16, keep_freed_memory, pick_device
 from nmt.distributed import Processes
-from nmt.engine import Engine, SearchOptions
-from nmt.errors import CheckpointError, ConfigError
+from nmt.engine import SearchOptions
+from nmt.errors import CheckpointError
 from nmt.journal import Journal
-from nmt.loss import smoothed_cross_entropy
+from nmt.loss import batch_loss
 from nmt.model import Seq2Seq
 from nmt.optim import WeightAverage, get_lr, make_optimizer
-from nmt.prepared import PreparedCorpus, Split
-from nmt.search import BeamSearch
-from nmt.special import PAD
-from nmt.tokenizer import Tokenizer
-from nmt.translator import Translator
-
-
-@dataclass
-class Progress:
-    """Where a run is; saved with each checkpoint."""
-
-    step: int = 0
-    seconds: float = 0.0
-    best_bleu: float = -1.0
-    best_step: int = 0
-    failures: int = 0
-    """validations since the best"""
-    signature: str = ""
-    finished: str = ""
-    """why the run ended, or nothing"""
+from nmt.prepared import PreparedCorpus
+from nmt.validation import Validator
 
 
 class Stop:
@@ -110,8 +89,6 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
     progress = Progress()
     if resume:
         progress = restore(folder / "last.pt", model, optimizer, average, sampler)
-        # The sampler must plan the epoch as the interrupted run did before anyone asks how far it is.
-        epoch_split(corpus.train, sampler, tokenizer, sample_alpha=config.data.sampling, seed=options.seed)
         journal.rewind(progress.step)
         if progress.finished and not within_bounds(options, progress, sampler):
             journal.say(f"{folder}: this run has finished ({progress.finished}); raise its bound to go on")
@@ -124,7 +101,8 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
     journal.open()
     journal.say(describe(config, corpus, model, device, world.size))
     precision = pick_precision(options.precision, device)
-    validator = Validator(config, corpus.valid, tokenizer, device)
+    search = SearchOptions(beam=config.search.valid_beam, length_penalty=config.search.length_penalty)
+    validator = Validator(corpus.valid, tokenizer, search, options.batch_tokens, device)
 
     def save() -> None:
         progress.seconds = clock()
@@ -206,53 +184,6 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
     return progress
 
 
-def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float, precision: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The smoothed loss and the negative log-likelihood of a batch, each summed over target pieces, in nats."""
-    with torch.autocast(batch.src.device.type, precision, enabled=precision != torch.float32):
-        readout = model(batch.src, batch.src_lengths, batch.tgt_in)
-        real = batch.tgt_out != PAD
-        return smoothed_cross_entropy(
-            readout[real], model.output.weight, model.output.bias, batch.tgt_out[real], smoothing
-        )
-
-
-class Validator:
-    """Scores the model on the validation text: perplexity with teacher forcing, BLEU through the one search."""
-
-    def __init__(self, config: Config, split: Split, tokenizer: Tokenizer, device: torch.device) -> None:
-        self.split = split
-        self.tokenizer = tokenizer
-        self.device = device
-        self.batch_tokens = config.training.batch_tokens
-        self.options = SearchOptions(beam=config.search.valid_beam, length_penalty=config.search.length_penalty)
-        self.metric = sacrebleu.BLEU()
-        self.signature = ""
-
-    @torch.no_grad()
-    def validate(self, model: Seq2Seq) -> dict[str, float]:
-        """loss (nats a piece), perplexity, bleu and sentences a second."""
-        model.eval()
-        nll, tokens = 0.0, 0
-        for batch in ordered_batches(self.split, batch_tokens=self.batch_tokens):
-            _, batch_nll = batch_loss(model, batch.to(self.device), 0.0, torch.float32)
-            nll += float(batch_nll)
-            tokens += batch.target_tokens
-        began = time.monotonic()
-        translator = Translator(self.tokenizer, Engine(BeamSearch(model), device=self.device))
-        hypotheses = [t.text for t in translator.translate(self.split.source_lines, self.options)]
-        seconds = time.monotonic() - began
-        bleu = self.metric.corpus_score(hypotheses, [self.split.reference_lines])
-        self.signature = str(self.metric.get_signature())
-        model.train()
-        loss = nll / max(tokens, 1)
-        return {
-            "loss": loss,
-            "perplexity": float(torch.tensor(loss).exp()),
-            "bleu": bleu.score,
-            "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
-        }
-
-
 def used(options: Any, step: int, sampler: BucketSampler, seconds: float) -> float:
     """The share of the run's bound that is used up: the largest of steps, epochs and minutes, 0 to 1."""
     shares = [0.0]
@@ -281,43 +212,6 @@ def reason_to_stop(options: Any, progress: Progress, sampler: BucketSampler, sec
     if progress.failures >= options.patience:
         return f"no better BLEU in {options.patience} validations"
     return ""
-
-
-def snapshot(
-    progress: Progress,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: WeightAverage,
-    sampler: BucketSampler,
-) -> dict[str, Any]:
-    """Everything that decides how the run goes on."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {
-        "progress": vars(progress),
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "average": average.state_dict(),
-        "sampler": sampler.state_dict(),
-        "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
-    }
-
-
-def restore(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage, sampler: BucketSampler
-) -> Progress:
-    """Take over what `snapshot` kept."""
-    content = load_checkpoint(path)
-    try:
-        model.load_state_dict(content["model"])
-        optimizer.load_state_dict(content["optimizer"])
-        average.load_state_dict(content["average"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path}: belongs to another model: {str(error).splitlines()[0]}") from None
-    sampler.load_state_dict(content["sampler"])
-    torch.set_rng_state(content["random"]["cpu"])
-    if content["random"]["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(content["random"]["cuda"])
-    return Progress(**content["progress"])
 
 
 def corpus_settings(config: Config) -> CorpusSettings:
@@ -365,8 +259,9 @@ def describe(config: Config, corpus: PreparedCorpus, model: nn.Module, device: t
     precision = str(pick_precision(config.training.precision, device)).removeprefix("torch.")
     return (
         f"{config.data.source_language}-{config.data.target_language}: {len(corpus.train):,} training pairs, "
-        f"{len(corpus.valid):,} validation pairs, {corpus.tokenizer.vocabulary:,} pieces, {parameters / 1e6:.1f} M parameters, "
-        f"{precision} on {processes} x {device} ({torch.get_num_threads()} threads), config {config.digest()}"
+        f"{len(corpus.valid):,} validation pairs, {corpus.tokenizer.vocabulary:,} pieces, "
+        f"{parameters / 1e6:.1f} M parameters, {precision} on {processes} x {device} "
+        f"({torch.get_num_threads()} threads), config {config.digest()}"
     )
 
 
@@ -392,78 +287,6 @@ def describe_model(
         "date": datetime.date.today().isoformat(),
         "torch": str(torch.__version__),
     }
-
-
-def command_to_resume(folder: Path) -> str:
-    """The command line that goes on with a run."""
-    return f"python -m nmt.train --run {folder} --resume"
-
-
-def parse(argv: Sequence[str] | None) -> tuple[Config, Path, bool]:
-    """Read the command line: the config, the run folder, and whether to go on with it."""
-    options = "\n".join(
-        f"  --{key} {field.get_default(call_default_factory=True)!s:.40}\n        {field.description}"
-        for key, field in known_options()
-    )
-    parser = argparse.ArgumentParser(
-        prog="python -m nmt.train",
-        description=__doc__.splitlines()[0] if __doc__ else "",
-        epilog=f"any key of the config can be set on the command line; with their defaults:\n{options}",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("config", nargs="?", help="a YAML file, or the name of one of nmt/configs; default starter")
-    parser.add_argument("--run", type=Path, help="the run folder; default runs/<name of the config>")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the run folder")
-    known, rest = parser.parse_known_args(argv)
-    overrides = list(pairs(rest))
-    path = Path(known.config or "starter")
-    if not path.exists() and (CONFIGS / f"{path.name}.yaml").exists() and path.suffix == "":
-        path = CONFIGS / f"{path.name}.yaml"
-    folder: Path = known.run or Path("runs") / path.stem
-    if known.resume:
-        if not (folder / "last.pt").exists():
-            raise CheckpointError(f"{folder}: nothing to resume (no last.pt); leave --resume out to begin a run there")
-        bad = [key for key, _ in overrides if key not in RESUME_KEYS]
-        if bad:
-            raise ConfigError(f"--{bad[0]}: cannot change when resuming; only {', '.join(RESUME_KEYS)} can")
-        return load_config(folder / "config.yaml", overrides), folder, True
-    if (folder / "last.pt").exists() or (folder / "best.pt").exists():
-        raise CheckpointError(f"{folder}: holds a run already; go on with it by --resume, or name another by --run")
-    return load_config(path, overrides), folder, False
-
-
-RESUME_KEYS = tuple(
-    f"training.{name}"
-    for name in (
-        "max_steps",
-        "max_epochs",
-        "max_minutes",
-        "patience",
-        "log_every",
-        "validate_every",
-        "threads",
-        "device",
-    )
-)
-"""what may change when a run goes on"""
-
-
-def pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """`--section.key value` and `--section.key=value` as (key, value)."""
-    rest = iter(arguments)
-    for argument in rest:
-        if not argument.startswith("--"):
-            raise ConfigError(f"{argument!r}: not expected here; options are --section.key value")
-        key, equals, value = argument[2:].partition("=")
-        if key not in dict(known_options()):
-            raise ConfigError(f"--{key}: unknown option{nearest(key, [*dict(known_options()), 'run', 'resume'])}")
-        if not equals:
-            try:
-                value = next(rest)
-            except StopIteration:
-                raise ConfigError(f"--{key}: a value is missing") from None
-        yield key, value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -224,8 +224,12 @@ class Translator:
                 self._segment(Span(half, True), (part.request.key, n), tag, plan.options, {}, halved=True)
                 for n, half in enumerate(halves)
             ]
-            parts += [segments[0], space, segments[1]] if all(segments) else [part]
-            requests += [segment.request for segment in segments if segment] if all(segments) else []
+            first, second = segments
+            if first is None or second is None:
+                parts.append(part)
+            else:
+                parts += [first, space, second]
+                requests += [first.request, second.request]
         return replace(plan, parts=tuple(parts), requests=tuple(requests)) if requests else None
 
     def join(self, plan: Plan, results: Iterable[Result]) -> Translation:

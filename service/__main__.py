@@ -21,10 +21,6 @@ EXIT_USER_ERROR = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until told to stop; returns the exit code."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Until the server listens, and after it has finished: uvicorn raises the signal anew when it is done, which
-        # by default would end the process as if it had been killed.
-        signal.signal(number, _leave)
     try:
         settings = load_settings(**parse_arguments(arguments))
         if not settings.models.exists():
@@ -38,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(settings: Settings, load: Loader = load_exported) -> int:
     """Run the server with these settings; ``load`` is a seam for tests."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Until the server listens, and after it has finished: uvicorn raises the signal anew when it is done, which
+        # by default would end the process as if it had been killed.
+        signal.signal(number, _leave)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = create_app(settings, load)
     config = uvicorn.Config(

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from service import languages, limits, schemas
-from service.body import read_fields
+from service.body import Fields, read_fields
 from service.cors import CORSForAll
 from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooSlow
 from service.lifecycle import Loader, Service, load_exported
@@ -174,7 +174,7 @@ async def prometheus(request: Request) -> Response:
 # --- the way of a translation -------------------------------------------------------------------------------------
 
 
-def _checked(request: Request, fields: schemas.Fields, models: Models) -> schemas.TranslateRequest:
+def _checked(request: Request, fields: Fields, models: Models) -> schemas.TranslateRequest:
     """Rate limit, key, then the fields themselves, in the protocol's order."""
     settings = _service(request).settings
     key = schemas.api_key(fields, request.headers.get("authorization"))

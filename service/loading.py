@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nmt.engine import Engine
-from nmt.search import SearchOptions
 
 from nmt import artifact
+from nmt.engine import Engine, SearchOptions
 from nmt.special import UNK
 from nmt.translator import Plan, Translator
 from service import languages

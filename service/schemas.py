@@ -88,10 +88,11 @@ def unavailable_pair(source: str, target: str) -> BadRequest:
 def _texts(q: object) -> tuple[tuple[str, ...], bool]:
     if not q and not isinstance(q, bool | int | float):  # absent, null, "", [], {}
         raise BadRequest("Invalid request: missing q parameter")
-    texts = q if isinstance(q, list) else [q]
-    if not all(isinstance(text, str) for text in texts):
+    given = q if isinstance(q, list) else [q]
+    texts = tuple(_valid_unicode(text) for text in given if isinstance(text, str))
+    if len(texts) < len(given):
         raise BadRequest("Invalid request: q parameter is not a string or a list of strings")
-    return tuple(_valid_unicode(text) for text in texts), isinstance(q, list)
+    return texts, isinstance(q, list)
 
 
 def _valid_unicode(text: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention import Memory
+from nmt.export import build
 from nmt.special import EOS
 from nmt.tokenizer import Tokenizer
 
@@ -35,8 +36,9 @@ class CopyModel(nn.Module):
         self.embedding.weight.data = torch.eye(vocabulary)
         self.output.weight = self.embedding.weight
         self.output.bias.data.zero_()
-        if never_ends:
-            self.output.bias.data[EOS] = -1e4
+        # Ending early is less likely than any wrong piece, ending at the end more than any: no beam is full of stumps.
+        self.embedding.weight.data[EOS, EOS] = 2.0
+        self.output.bias.data[EOS] = -1e4 if never_ends else -sharpness / 3
         self.sharpness = sharpness
 
     def encode(self, src: Tensor, lengths: Tensor) -> tuple[Memory, list[Tensor]]:
@@ -65,7 +67,7 @@ def tokenizer() -> Tokenizer:
 class CopyRun:
     """What export needs of a training run."""
 
-    model: nn.Module = field(default_factory=lambda: CopyModel(tokenizer().vocabulary).eval())
+    model: Any = field(default_factory=lambda: CopyModel(tokenizer().vocabulary).eval())
     tokenizer: Tokenizer = field(default_factory=tokenizer)
     info: dict[str, Any] = field(
         default_factory=lambda: {
@@ -81,3 +83,9 @@ class CopyRun:
         }
     )
     samples: list[tuple[str, str]] = field(default_factory=lambda: [(line, line) for line in TEXT.split("\n")])
+
+
+@cache
+def exported(dtype: str = "float32") -> bytes:
+    """The bytes of its artifact."""
+    return build(CopyRun(), dtype)[0]

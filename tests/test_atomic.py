@@ -23,9 +23,14 @@ def test_written_whole(tmp_path: Path) -> None:
 def test_or_not_at_all(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(error), atomic_write(path) as file:
-        file.write(b"half of the n")
-        raise error
+
+    def write() -> None:
+        with atomic_write(path) as file:
+            file.write(b"half of the n")
+            raise error
+
+    with pytest.raises(error):
+        write()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["file"]
 

@@ -16,9 +16,10 @@ import pytest
 from nmt import evaluate, loading, score, translate
 from nmt import export as exporting
 from nmt.cli import main_guard
+from nmt.errors import NMTError
 from nmt.export import export
 from nmt.translate import windows
-from tests.copying import TEXT, CopyModel, CopyRun, tokenizer
+from tests.copying import TEXT, CopyModel, CopyRun, exported, tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = TEXT.split("\n")
@@ -29,7 +30,7 @@ Main = Callable[[Sequence[str]], int]
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """An exported model that copies."""
     path = tmp_path_factory.mktemp("model") / "copy.pt"
-    export(CopyRun(), path)
+    path.write_bytes(exported())
     return str(path)
 
 
@@ -330,5 +331,5 @@ def test_export_of_a_run_folder(run: Run, tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_run_folder_without_the_packages_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nmt.checkpoint", None)  # as if an import in it failed
     monkeypatch.delattr("nmt.checkpoint", raising=False)
-    with pytest.raises(loading.NMTError, match=r"python -m nmt\.export"):
+    with pytest.raises(NMTError, match=r"python -m nmt\.export"):
         loading.load_model(tmp_path)

@@ -82,7 +82,7 @@ def test_a_config_survives_its_own_yaml(tmp_path: Path) -> None:
 def test_what_is_no_config_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(text, "utf-8")
-    with pytest.raises(ConfigError, match="broken.yaml"):
+    with pytest.raises(ConfigError, match=r"broken\.yaml"):
         load_config(path)
 
 

@@ -32,7 +32,7 @@ def test_bfloat16_gradients_are_close() -> None:
 
     def gradients(dtype: torch.dtype) -> list[torch.Tensor]:
         tensors = [t.to(dtype).requires_grad_() for t in (readout, weight, bias)]
-        loss, _ = smoothed_cross_entropy(*tensors, target, 0.1)
+        loss, _ = smoothed_cross_entropy(tensors[0], tensors[1], tensors[2], target, 0.1)
         return [g.float() for g in torch.autograd.grad(loss, tensors)]
 
     for half, full in zip(gradients(torch.bfloat16), gradients(torch.float32), strict=True):

@@ -17,7 +17,7 @@ def tiny(layers: int = 2, **options: object) -> Seq2Seq:
         embedding=6,
         encoder=EncoderConfig(layers=layers, hidden=5),
         decoder=DecoderConfig(layers=layers, hidden=7, attention_size=4),
-        **{"dropout": 0.0, "dropout_embedding": 0.0, "dropout_word": 0.0, **options},  # type: ignore[arg-type]
+        **{"dropout": 0.0, "dropout_embedding": 0.0, "dropout_word": 0.0, **options},
     )
     model = Seq2Seq(config, VOCABULARY).eval()
     for parameter in model.parameters():  # biases and norms too: zeros and ones hide mistakes
@@ -94,14 +94,14 @@ def test_gradients_reach_every_parameter() -> None:
 def test_gradcheck_in_double() -> None:
     model = tiny().double()
     src, lengths, tgt = sentences()
-    weight = model.encoder.layers[0].back.hidden.weight  # the furthest from the output
+    name = "encoder.layers.0.back.hidden.weight"  # the furthest from the output
 
     def loss(values: torch.Tensor) -> torch.Tensor:
-        parameters = {"encoder.layers.0.back.hidden.weight": values}
-        readout = torch.func.functional_call(model, parameters, (src, lengths, tgt))
+        readout: torch.Tensor = torch.func.functional_call(model, {name: values}, (src, lengths, tgt))
         return readout.square().sum()
 
-    assert torch.autograd.gradcheck(loss, (weight.detach().clone().requires_grad_(),), eps=1e-5, fast_mode=True)
+    weight = model.get_parameter(name).detach().clone().requires_grad_()
+    assert torch.autograd.gradcheck(loss, (weight,), eps=1e-5, fast_mode=True)
 
 
 def test_embeddings_are_tied_three_ways() -> None:

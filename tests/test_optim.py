@@ -1,5 +1,7 @@
 """The schedule's shape, the weight average, and which parameters decay."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -15,7 +17,7 @@ def lr(step: int, progress: float, schedule: str) -> float:
 def test_warms_up_linearly_and_never_rises_again(schedule: str) -> None:
     assert [lr(s, s / 100, schedule) for s in range(10)] == pytest.approx([(s + 1) / 10 for s in range(10)])
     after = [lr(s, s / 100, schedule) for s in range(10, 100)]
-    assert all(a >= b > 0 for a, b in zip(after, after[1:], strict=False))
+    assert all(a >= b > 0 for a, b in pairwise(after))
     assert after[0] <= 1.0
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,9 +16,10 @@ import torch
 from nmt.checkpoint import load_checkpoint, load_run, save_checkpoint
 from nmt.config import Config, make_config
 from nmt.errors import CheckpointError, CorpusError
+from nmt.loss import batch_loss
 from nmt.train import Stop, main, train
 
-WORDS = "a b c d e f g h i j k l m n o p".split()
+WORDS = list("abcdefghijklmnop")
 
 
 def corpus(folder: Path, pairs: int = 200) -> None:
@@ -71,11 +73,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = load_checkpoint(run / "last.pt")["model"]
-    return state
-
-
 def same(a: Path, b: Path) -> bool:
     """Whether two runs ended alike to the last bit: weights, optimiser, average, batch order, random numbers."""
     first, second = (load_checkpoint(run / "last.pt") for run in (a, b))
@@ -90,7 +87,14 @@ def same(a: Path, b: Path) -> bool:
 def test_learns_to_copy(folder: Path) -> None:
     corpus(folder, pairs=2000)
     config = small(
-        folder, max_steps=500, batch_tokens=400, validate_every=125, learning_rate=5e-3, average_decay=0.9, schedule="linear", patience=5
+        folder,
+        max_steps=500,
+        batch_tokens=400,
+        validate_every=125,
+        learning_rate=5e-3,
+        average_decay=0.9,
+        schedule="linear",
+        patience=5,
     )
     progress = train(config, folder / "run")
     assert progress.best_bleu > 90
@@ -104,7 +108,7 @@ def test_learns_to_copy(folder: Path) -> None:
     assert list((folder / "run" / "tensorboard").iterdir())
 
 
-@pytest.mark.parametrize("units, sampling", [("word", 0.0), ("bpe", 0.3)])
+@pytest.mark.parametrize(("units", "sampling"), [("word", 0.0), ("bpe", 0.3)])
 def test_a_resumed_run_ends_bit_for_bit_like_an_uninterrupted_one(folder: Path, units: str, sampling: float) -> None:
     def config(max_epochs: int | None = None) -> Config:
         values = options(folder, max_steps=None, max_epochs=2, validate_every=5)
@@ -117,12 +121,10 @@ def test_a_resumed_run_ends_bit_for_bit_like_an_uninterrupted_one(folder: Path, 
     # The same run, stopped between steps at several places, two of them not at a validation.
     run = folder / "parts"
     steps = load_checkpoint(folder / "whole" / "last.pt")["progress"]["step"]
-    interrupted = 0
     for at in (3, 5, 11, steps - 1):
         with pytest.raises(SystemExit) as stop:
-            interrupt_at(at, config(), run, resume=interrupted > 0)
+            interrupt_at(at, config(), run, resume=at > 3)
         assert stop.value.code == 128 + signal.SIGTERM
-        interrupted += 1
     train(config(), run, resume=True)
     assert same(folder / "whole", run)
     assert (
@@ -136,25 +138,20 @@ def test_a_resumed_run_ends_bit_for_bit_like_an_uninterrupted_one(folder: Path, 
 
 
 def interrupt_at(step: int, config: Config, run: Path, resume: bool) -> None:
-    """Train, with a SIGTERM to this process when the optimiser has made `step` updates in all."""
-    from nmt import train as module
-
-    original = module.batch_loss
+    """Train, with a SIGTERM to this process when the loop computes the loss of update `step`."""
+    original = batch_loss
     count = load_checkpoint(run / "last.pt")["progress"]["step"] if resume else 0
 
-    def counting(model, batch, smoothing, precision):  # type: ignore[no-untyped-def]
+    def counting(*arguments: Any) -> Any:
         nonlocal count
-        if model.training:
-            count += 1
-            if count == step:
-                os.kill(os.getpid(), signal.SIGTERM)
-        return original(model, batch, smoothing, precision)
+        count += 1
+        if count == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments)
 
-    module.batch_loss = counting
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nmt.train.batch_loss", counting)
         train(config, run, resume)
-    finally:
-        module.batch_loss = original
 
 
 def test_killed_at_any_moment_it_goes_on_from_the_last_checkpoint(folder: Path) -> None:

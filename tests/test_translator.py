@@ -21,8 +21,8 @@ from tests.test_segments import ODD
 GREEDY = SearchOptions(beam=1)
 
 
-def make(model: torch.nn.Module | None = None, slots: int = 8, limit: int = 30) -> Translator:
-    model = model or CopyModel(tokenizer().vocabulary).eval()
+def make(model: CopyModel | None = None, slots: int = 8, limit: int = 30) -> Translator:
+    model = model or CopyModel(tokenizer().vocabulary)
     engine = Engine(BeamSearch(model).eval(), slots=slots, device=torch.device("cpu"))
     return Translator(tokenizer(), engine, max_source_pieces=limit)
 
@@ -75,7 +75,7 @@ def test_unknown_characters_are_copied(translator: Translator, text: str) -> Non
 
 def test_unknown_words_of_a_word_model() -> None:
     words = Tokenizer.train(TEXT.split("\n") * 3, vocabulary=20, kind="word")
-    engine = Engine(BeamSearch(CopyModel(words.vocabulary).eval()).eval(), device=torch.device("cpu"))
+    engine = Engine(BeamSearch(CopyModel(words.vocabulary)).eval(), device=torch.device("cpu"))
     translation = Translator(words, engine).translate(["the zebra over the Nile"], GREEDY)[0]
     assert translation.text == "the zebra over the Nile"
 
@@ -133,7 +133,7 @@ def test_details(translator: Translator) -> None:
 
 def test_alternatives_are_distinct_and_ranked(translator: Translator) -> None:
     options = SearchOptions(beam=6, n_best=4)
-    translation = translate(make(CopyModel(tokenizer().vocabulary, sharpness=1.0).eval()), "the fox", options)
+    translation = translate(make(CopyModel(tokenizer().vocabulary, sharpness=1.0)), "the fox", options)
     texts = [translation.text, *translation.alternatives]
     assert len(texts) == len(set(texts)) > 1
     assert len(texts) <= 4
@@ -142,7 +142,7 @@ def test_alternatives_are_distinct_and_ranked(translator: Translator) -> None:
 
 def test_alternatives_of_several_segments(translator: Translator) -> None:
     """The n best of all combinations: here the second differs in one line only."""
-    translator = make(CopyModel(tokenizer().vocabulary, sharpness=3.0).eval())
+    translator = make(CopyModel(tokenizer().vocabulary, sharpness=3.0))
     translation = translate(translator, "the fox\nthe dog", SearchOptions(beam=4, n_best=3))
     assert len(translation.alternatives) == 2
     first, second = translation.text.split("\n"), translation.alternatives[0].split("\n")
@@ -150,7 +150,7 @@ def test_alternatives_of_several_segments(translator: Translator) -> None:
 
 
 def test_what_does_not_end_is_tried_in_halves_and_flagged() -> None:
-    translator = make(CopyModel(tokenizer().vocabulary, never_ends=True).eval())
+    translator = make(CopyModel(tokenizer().vocabulary, never_ends=True))
     plan = translator.plan("the fox, the dog", GREEDY)
     assert translator.engine is not None
     results = translator.engine.run(plan.requests)

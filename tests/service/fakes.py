@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.metrics import Metrics
 from service.models import Model, Models, Output
-from service.settings import Settings
+from service.settings import Settings, load_settings
 from service.worker import Worker
 
 POISON = "poison"  # a text on which the fake engine reports an error
@@ -157,7 +157,7 @@ def fake_app(
     def load(given: Settings, metrics: Metrics, _: Callable[[], bool]) -> Models:
         return fake_models(given, metrics, engine, groups)
 
-    return create_app(Settings(**settings), load, clock)
+    return create_app(load_settings(**settings), load, clock)
 
 
 @asynccontextmanager
@@ -180,3 +180,13 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     with anyio.fail_after(seconds):
         while not condition():
             await anyio.sleep(0.002)
+
+
+def serve_slowly(port: int, step_s: float) -> int:
+    """``python -m service`` over a fake engine, for tests in a process of its own; returns the exit code."""
+    from service.__main__ import serve
+
+    def load(given: Settings, metrics: Metrics, _: Callable[[], bool]) -> Models:
+        return fake_models(given, metrics, FakeEngine(step_s=step_s))
+
+    return serve(load_settings(port=port), load)

@@ -1,0 +1,174 @@
+"""The real thing: a server process, an exported model, TCP, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.copying import exported
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 120.0  # a busy machine takes long to import torch
+
+
+@contextmanager
+def server(*command: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """A ready server, started with this command ({port} is filled in), and a client of it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, *(part.replace("{port}", str(port)) for part in command)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+            wait_until_ready(process, client)
+            yield process, client
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def wait_until_ready(process: subprocess.Popen[str], client: httpx.Client) -> None:
+    ends = time.monotonic() + START_S
+    while time.monotonic() < ends:
+        assert process.poll() is None, process.communicate()[1]
+        try:
+            if client.get("/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    pytest.fail("the server is not ready")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model that copies its source."""
+    path = tmp_path_factory.mktemp("models") / "copy.pt"
+    path.write_bytes(exported())
+    return path
+
+
+@pytest.fixture(scope="module")
+def client(model: Path) -> Iterator[httpx.Client]:
+    """A client of a service with that model; greedy, since a copy is all that it knows."""
+    with server("-m", "service", "--models", str(model), "--port", "{port}", "--beam", "1") as (_, client):
+        yield client
+
+
+def translate(client: httpx.Client, q: Any, **more: Any) -> Any:
+    response = client.post("/translate", json={"q": q, "source": "en", "target": "de", **more})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+LONG = " ".join(f"The quick brown fox number {n} jumps over the lazy dog." for n in range(450))[:20_000]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Where is the station, please?", None),
+        (["It is raining.", "", "we stay at home"], None),
+        ("\N{GRINNING FACE} \N{PARTY POPPER}", None),
+        (" \n\t ", None),
+        ("two\n\n  lines\r\n", None),
+        ("bell \x07rings\x00", "bell rings"),
+        (LONG, None),
+    ],
+)
+def test_texts(client: httpx.Client, text: Any, expected: Any) -> None:
+    assert translate(client, text) == {"translatedText": text if expected is None else expected}
+
+
+def test_scripts_that_the_model_does_not_know_are_copied(client: httpx.Client) -> None:
+    answer = translate(client, "the \N{CJK UNIFIED IDEOGRAPH-72D0} jumps")["translatedText"]
+    assert "\N{CJK UNIFIED IDEOGRAPH-72D0}" in answer
+
+
+def test_alternatives_are_distinct(client: httpx.Client) -> None:
+    answer = translate(client, "fox and dog", alternatives=5)
+    every = [answer["translatedText"], *answer["alternatives"]]
+    assert len(every) == len(set(every)) > 1
+
+
+def test_detection_tells_how_much_the_model_knows(client: httpx.Client) -> None:
+    known = translate(client, "the lazy dog", source="auto")["detectedLanguage"]
+    assert known == {"confidence": 100.0, "language": "en"}
+    mixed = translate(client, "\N{CJK UNIFIED IDEOGRAPH-72D0}\N{CJK UNIFIED IDEOGRAPH-4E00} dog", source="auto")
+    assert mixed["detectedLanguage"]["confidence"] < 100.0
+
+
+def test_many_clients_share_steps_and_get_their_own_answers(client: httpx.Client) -> None:
+    before = metrics(client)
+    texts = [f"the quick fox number {n} jumps" for n in range(40)]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda text: translate(client, text), texts))
+    assert answers == [{"translatedText": text} for text in texts]
+    after = metrics(client)
+    steps, rows = (after[name] - before[name] for name in ("nmt_steps_total", "nmt_step_segments_total"))
+    assert rows / steps > 1.5  # the mean number of sentences in a step
+
+
+def metrics(client: httpx.Client) -> dict[str, float]:
+    lines = [line.rpartition(" ") for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+def test_a_disconnected_client_leaves_the_engine(client: httpx.Client) -> None:
+    body = json.dumps({"q": LONG, "source": "en", "target": "de"}).encode()
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
+        connection.sendall(
+            b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        wait_for(lambda: metrics(client)["nmt_active_segments"] > 0)
+    wait_for(lambda: metrics(client)["nmt_active_segments"] + metrics(client)["nmt_waiting_segments"] == 0)
+    assert metrics(client)['nmt_requests_total{method="POST",route="/translate",status="499"}'] >= 1
+
+
+def wait_for(condition: Any, seconds: float = 20.0) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "waited in vain"
+        time.sleep(0.005)
+
+
+def test_uvicorn_takes_the_app_from_the_environment(model: Path) -> None:
+    command = ("-m", "uvicorn", "service.app:app", "--port", "{port}")
+    with server(*command, NMT_MODELS=str(model.parent), NMT_MAX_CHARACTERS="20", NMT_BEAM="1") as (_, client):
+        assert translate(client, "the lazy dog") == {"translatedText": "the lazy dog"}
+        refused = client.post("/translate", json={"q": "x" * 21, "source": "en", "target": "de"})
+        assert refused.json()["error"].endswith("exceeds text limit (20)")
+
+
+def test_sigterm_answers_what_was_accepted_and_exits_with_0() -> None:
+    code = "import sys; from tests.service.fakes import serve_slowly; sys.exit(serve_slowly({port}, 0.3))"
+    with server("-c", code) as (process, client), ThreadPoolExecutor(12) as pool:
+        futures = [pool.submit(translate, client, f"text {n}") for n in range(12)]
+        wait_for(lambda: metrics(client)["nmt_active_segments"] + metrics(client)["nmt_waiting_segments"] == 12)
+        process.send_signal(signal.SIGTERM)
+        assert [future.result() for future in futures] == [{"translatedText": f"TEXT {n}"} for n in range(12)]
+        assert process.wait(30) == 0

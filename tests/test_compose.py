@@ -1,0 +1,141 @@
+"""The containers: what the files say, and - marked - built and run for real wherever a Docker engine answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import tomllib
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.settings import PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+# A model that knows nothing, in seconds: the test is of the containers.
+SHORT = "--training.max_steps 4 --training.validate_every 4 --model.decoder.layers 1 --model.embedding 32"
+
+
+def test_the_image_has_the_torch_of_the_project() -> None:
+    pinned = [
+        d for d in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"] if "torch" in d
+    ]
+    version = re.search(r"^ARG TORCH_VERSION=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert version
+    assert pinned == [f"torch=={version[1]}"]
+
+
+def test_compose_passes_every_setting_on() -> None:
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["translate"]
+    fixed = {"models", "host", "port"}
+    assert set(service["environment"]) == {
+        f"{PREFIX}{name}".upper() for name in Settings.model_fields if name not in fixed
+    }
+
+
+def engine_answers() -> bool:
+    """Whether there are a Docker engine and Compose 2."""
+    if shutil.which("docker") is None:
+        return False
+    commands = (["docker", "info"], ["docker", "compose", "version"])
+    return all(subprocess.run(c, capture_output=True, timeout=30).returncode == 0 for c in commands)
+
+
+class Stack:
+    """One Compose project of this test's own, on a port of its own, with volumes of its own."""
+
+    def __init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.project = f"test-{self.port}"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "COMPOSE_"))},
+            "PORT": str(self.port),
+            "STARTER_ARGS": SHORT,
+            "IMAGE": "bahdanau-test",
+        }
+
+    def __call__(self, *arguments: str, timeout: float = 900) -> str:
+        """Run ``docker compose``; the test fails with its output when it does."""
+        command = ["docker", "compose", "-p", self.project, *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, text=True, timeout=timeout,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-6000:]}"
+        return done.stdout
+
+    def container(self, service: str) -> Any:
+        """What Docker knows of a service's container."""
+        identity = self("ps", "--all", "--quiet", service).split()[-1]
+        found = subprocess.run(["docker", "inspect", identity], capture_output=True, text=True, check=True, timeout=30)
+        return json.loads(found.stdout)[0]
+
+    def translate(self, text: str) -> str:
+        """POST a text."""
+        body = json.dumps({"q": text, "source": "en", "target": "de"}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/translate", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+            translated = json.load(answer)["translatedText"]
+        assert isinstance(translated, str)
+        return translated
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """A project that is built, and removed with its volumes at the end."""
+    if not engine_answers():
+        pytest.skip("no Docker engine with Compose answers")
+    stack = Stack()
+    stack("build")
+    try:
+        yield stack
+    finally:
+        stack("down", "--volumes", "--timeout", "40")
+
+
+@pytest.mark.compose
+def test_up_trains_serves_and_stops(stack: Stack) -> None:
+    stack("up", "--wait", "--wait-timeout", "600", "translate")
+    trained = stack("logs", "train-starter")
+    assert "parameters" in trained, trained
+    assert stack.translate("The dog sleeps.").strip()
+    assert stack.translate(" \n") == " \n"
+
+    host = stack.container("translate")["HostConfig"]
+    assert host["ReadonlyRootfs"]
+    assert host["CapDrop"] == ["ALL"]
+    assert stack("exec", "-T", "translate", "id", "-u").strip() not in ("", "0")
+    bound = stack.container("translate")["NetworkSettings"]["Ports"]["5000/tcp"]
+    assert {port["HostIp"] for port in bound} == {"127.0.0.1"}
+
+    began = time.monotonic()
+    stack("stop", "translate")
+    assert stack.container("translate")["State"]["ExitCode"] == 0
+    assert time.monotonic() - began < 30
+
+    # The second time there is a model: nothing is trained.
+    stack("up", "--wait", "--wait-timeout", "120", "translate")
+    assert "nothing to do" in stack("logs", "--tail", "5", "train-starter")
+    assert stack.translate("The dog sleeps.").strip()
+
+
+@pytest.mark.compose
+def test_the_gpu_override_is_valid(stack: Stack) -> None:
+    config = yaml.safe_load(stack("-f", "docker-compose.yml", "-f", "docker-compose.gpu.yml", "config"))
+    service = config["services"]["translate"]
+    assert service["build"]["args"] == {"TORCH_VARIANT": "cu130"}
+    assert service["environment"]["NMT_DEVICE"] == "cuda"
+    assert service["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]

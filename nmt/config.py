@@ -68,8 +68,8 @@ class DataConfig(Section):
     """drop training pairs seen before"""
     drop_test_overlap: bool = False
     """drop training pairs whose source also stands in the validation or test text"""
-    sampling: float = Field(0.1, ge=0, le=1)
-    """subword regularisation: BPE-dropout probability, or the unigram sampling temperature; 0 is off"""
+    sampling: float = Field(0.0, ge=0, le=1)
+    """subword regularisation, 0 is off: BPE-dropout probability (0.1 is usual), or unigram smoothing (0.3; less is wilder)"""
     cache: Path = Path("data/cache")
     """where prepared corpora are kept, found again by content"""
 

@@ -267,11 +267,11 @@ def test_evaluate_mistakes(run: Run, model: str, corpus: Path) -> None:
     (corpus / "bad").write_bytes(b"fine\n\xff\n")
     source = ["--src", corpus / "src"]
     for arguments, message in (
-        ([*source, "--ref", corpus / "short"], "has 1 lines"),
+        ([*source, "--ref", corpus / "short"], "has 1"),
         ([*source, "--ref", corpus / "bad"], "line 2 is not valid UTF-8"),
         ([*source, "--ref", corpus / "none"], "no such file"),
         ([*source], "--ref"),
-        ([*source, "--ref", corpus / "tgt", "--compare", corpus / "short"], "has 1 lines"),
+        ([*source, "--ref", corpus / "tgt", "--compare", corpus / "short"], "has 1"),
         ([*source, "--ref", corpus / "tgt", "--compare", corpus / "none"], "no such file"),
     ):
         code, out, err = run(evaluate.main, model, *arguments)

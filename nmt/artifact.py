@@ -79,7 +79,7 @@ class Manifest:
     """of the weights"""
     created: str = ""
     """date of the export, ISO 8601, UTC"""
-    torch_version: str = torch.__version__
+    torch_version: str = str(torch.__version__)
     """torch that wrote the file"""
     format_version: int = FORMAT_VERSION
     checksum: str = ""

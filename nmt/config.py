@@ -69,7 +69,7 @@ class DataConfig(Section):
     drop_test_overlap: bool = False
     """drop training pairs whose source also stands in the validation or test text"""
     sampling: float = Field(0.0, ge=0, le=1)
-    """subword regularisation, 0 is off: BPE-dropout probability (0.1 is usual), or unigram smoothing (0.3; less is wilder)"""
+    """subword regularisation, 0 is off: BPE-dropout probability (say 0.1), or unigram smoothing (say 0.3)"""
     cache: Path = Path("data/cache")
     """where prepared corpora are kept, found again by content"""
 

@@ -7,7 +7,6 @@ is the file put in place.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import datetime
 import io
@@ -24,9 +23,10 @@ from torch import Tensor, nn
 from nmt.artifact import DTYPES, Artifact, Manifest, load_bytes, pack, torchscript
 from nmt.atomic import atomic_write
 from nmt.cleaning import clean
-from nmt.cli import HelpFormatter, main_guard
+from nmt.cli import main_guard
 from nmt.engine import Engine, Request, SearchOptions
 from nmt.errors import ArtifactError
+from nmt.loading import Parser
 from nmt.quantized import quantise
 from nmt.search import BeamSearch, StepModel
 from nmt.special import EOS, PAD
@@ -205,11 +205,9 @@ def script(model: StepModel) -> bytes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nmt.export",
-        description="Export the best model of a run folder to one file that needs torch and sentencepiece only.",
-        formatter_class=HelpFormatter,
-        allow_abbrev=False,
+    parser = Parser(
+        "python -m nmt.export",
+        "Export the best model of a run folder to one file that needs torch and sentencepiece only.",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of nmt.train")
     parser.add_argument(

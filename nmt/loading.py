@@ -39,11 +39,20 @@ class Bar(Protocol):
     def update(self, n: float) -> object: ...
 
 
+class Formatter(HelpFormatter):
+    """Shows defaults that say something: numbers and names."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, False, ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line and name the nearest known option."""
 
     def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, formatter_class=HelpFormatter, allow_abbrev=False)
+        super().__init__(prog=prog, description=description, formatter_class=Formatter, allow_abbrev=False)
 
     def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         """As in argparse, but for the error about unknown options."""
@@ -78,13 +87,8 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
             of_model = field.name in ("beam", "length_penalty")
             default = None if of_model else field.default
             kind = float if "float" in str(field.type) else int
-            help_text = SEARCH_HELP[field.name] + ("" if default is None else " (default: %(default)s)")
-            group.add_argument(name, type=kind, default=default, metavar="N", help=_plain(help_text))
+            group.add_argument(name, type=kind, default=default, metavar="N", help=SEARCH_HELP[field.name])
     group.add_argument("--slots", type=positive, default=64, metavar="N", help="sentences searched at once")
-
-
-def _plain(text: str) -> str:
-    return text.replace(" (default: %(default)s)", "")  # the formatter adds it
 
 
 def positive(text: str) -> int:

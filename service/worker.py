@@ -110,7 +110,7 @@ class Worker:
         self._wake = threading.Condition()
         self._jobs: deque[Job] = deque()  # with segments not handed to the engine yet; served in turns
         self._inside: dict[Hashable, Job] = {}  # segments in the engine
-        self._reserved = 0  # segments about to be submitted: their text is being cut and tokenised
+        self._reserved = 0  # segments about to be submitted
         self._waiting = 0  # segments in _jobs
         self._recent_segments = 0.0  # finished, and the seconds that it took, both fading:
         self._recent_seconds = 0.0  # their quotient is the throughput over about the last hundred steps
@@ -129,8 +129,13 @@ class Worker:
         return self._thread.is_alive() and self.failure is None
 
     @property
+    def preparing(self) -> int:
+        """Segments whose text is still being cut and tokenised."""
+        return self._reserved
+
+    @property
     def waiting(self) -> int:
-        """Segments that wait for a slot."""
+        """Segments that have no slot yet, those in preparation included."""
         return self._waiting + self._reserved
 
     @property

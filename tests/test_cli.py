@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -209,14 +210,19 @@ def test_damaged_models(run: Run, model: str, tmp_path: Path, damage: str) -> No
     assert "damaged" in err
 
 
-def test_help_and_errors_of_the_real_commands(tmp_path: Path) -> None:
-    environment = {**os.environ, "COLUMNS": "100"}
-    for name in ("translate", "evaluate", "score", "export"):
-        command = [sys.executable, "-m", f"nmt.{name}"]
-        shown = subprocess.run([*command, "--help"], cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert shown.returncode == 0
-        assert "MODEL" in shown.stdout or "RUN" in shown.stdout
-    wrong = subprocess.run([*command, str(tmp_path / "x")], cwd=ROOT, capture_output=True, text=True)
+@pytest.mark.parametrize("command", [translate, evaluate, score, exporting])
+def test_help(run: Run, command: ModuleType) -> None:
+    code, out, _ = run(command.main, "--help")
+    assert code == 0
+    assert out.startswith(f"usage: python -m {command.__name__}")
+    assert "default: None" not in out
+    code, _, err = run(command.main, "x", "--devise", "cpu")
+    assert "--devise" in one_line(code, err) or "required" in err
+
+
+def test_errors_of_the_real_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nmt.export", str(tmp_path / "x")]
+    wrong = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert one_line(wrong.returncode, wrong.stderr).endswith("no such run folder")
 
 

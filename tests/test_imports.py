@@ -146,7 +146,9 @@ def _names_torch_jit(node: ast.AST) -> bool:
     return False
 
 
-@pytest.mark.parametrize("statement", ["import service.app", "import nmt.artifact, nmt.translator, nmt.engine"])
+@pytest.mark.parametrize(
+    "statement", ["import service.__main__, service.loading", "import nmt.artifact, nmt.translator, nmt.engine"]
+)
 def test_fresh_process_loads_no_training_code(statement: str) -> None:
     code = f"import sys\n{statement}\nprint(*[m for m in sys.modules if m.startswith('nmt')])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)

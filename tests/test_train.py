@@ -286,3 +286,18 @@ def test_the_stop_flag_restores_the_handlers() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(folder: Path) -> None:
+    """torchrun: each process has its share of the batches, both make the same updates, one of them saves."""
+    (folder / "config.yaml").write_text(json.dumps(options(folder, max_steps=6, validate_every=3)), "utf-8")
+    run = [str(folder / "config.yaml"), "--run", str(folder / "run")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
+    done = subprocess.run([*command, "nmt.train", *run], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert load_run(folder / "run").info["steps"] in (3, 6)
+    assert load_checkpoint(folder / "run" / "last.pt")["sampler"]["processes"] == 2
+    steps = [json.loads(line)["step"] for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+    assert len([s for s in steps if s == 6]) == 1

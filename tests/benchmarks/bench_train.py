@@ -43,7 +43,7 @@ def peak_flops(precision: torch.dtype) -> float:
 
 
 def step_flops(config: ModelConfig, vocabulary: int, sentences: int, length: int) -> float:
-    """Operations of the matrix products of one training step: twice for the products, three times for forward and back."""
+    """Operations of the matrix products of one training step; the backward pass has twice those of the forward."""
     e, h, d = config.embedding, config.decoder.hidden, 2 * config.encoder.hidden
     encoder = 2 * 4 * config.encoder.hidden * (e + config.encoder.hidden)
     encoder += (config.encoder.layers - 1) * 2 * 4 * config.encoder.hidden * (d + config.encoder.hidden)

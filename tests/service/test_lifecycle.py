@@ -23,12 +23,17 @@ GOOD = {"q": "hello", "source": "en", "target": "de"}
 
 
 async def test_fifty_clients_share_the_steps() -> None:
-    engine = FakeEngine(step_s=0.01)
-    async with client_of(fake_app(engine)) as client:
-        answers = await asyncio.gather(*(client.post("/translate", json={**GOOD, "q": f"text {n}"}) for n in range(50)))
-    assert [answer.json() for answer in answers] == [{"translatedText": f"TEXT {n}"} for n in range(50)]
-    assert len(engine.batches) < 30  # one after the other they take 150
-    assert max(engine.batches) > 10
+    engine = FakeEngine()
+    engine.gate.clear()
+    async with client_of(app := fake_app(engine)) as client:
+        worker = next(iter(app.state.service.models)).worker
+        tasks = [asyncio.create_task(client.post("/translate", json={**GOOD, "q": f"text {n}"})) for n in range(50)]
+        await until(lambda: worker.active + worker.waiting == 50 and not worker.preparing)
+        engine.gate.set()
+        answers = [task.json() for task in await asyncio.gather(*tasks)]
+    assert answers == [{"translatedText": f"TEXT {n}"} for n in range(50)]
+    assert len(engine.batches) <= 6  # one after the other they take 150
+    assert max(engine.batches) >= 49
 
 
 async def test_overload_is_refused_early() -> None:

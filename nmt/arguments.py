@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from nmt.cli import HelpFormatter
@@ -42,8 +43,10 @@ def parse(argv: Sequence[str] | None) -> tuple[Config, Path, bool]:
     parser.add_argument("config", nargs="?", help="a YAML file, or the name of one of nmt/configs; default starter")
     parser.add_argument("--run", type=Path, help="the run folder; default runs/<name of the config>")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the run folder")
-    known, rest = parser.parse_known_args(argv)
-    overrides = list(pairs(rest))
+    overrides, left = separate(sys.argv[1:] if argv is None else argv)
+    known, unknown = parser.parse_known_args(left)
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: unknown option{nearest(unknown[0], ['--run', '--resume', '--help'])}")
     path = Path(known.config or "starter")
     if not path.exists() and (CONFIGS / f"{path.name}.yaml").exists() and path.suffix == "":
         path = CONFIGS / f"{path.name}.yaml"
@@ -60,21 +63,25 @@ def parse(argv: Sequence[str] | None) -> tuple[Config, Path, bool]:
     return load_config(path, overrides), folder, False
 
 
-def pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """`--section.key value` and `--section.key=value` as (key, value)."""
+def separate(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Take `--section.key value` and `--section.key=value` out of the command line: pairs, and the rest."""
+    overrides: list[tuple[str, str]] = []
+    left: list[str] = []
     rest = iter(arguments)
     for argument in rest:
-        if not argument.startswith("--"):
-            raise ConfigError(f"{argument!r}: not expected here; options are --section.key value")
-        key, equals, value = argument[2:].partition("=")
+        key, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or "." not in key:
+            left.append(argument)
+            continue
         if key not in dict(known_options()):
-            raise ConfigError(f"--{key}: unknown option{nearest(key, [*dict(known_options()), 'run', 'resume'])}")
+            raise ConfigError(f"--{key}: unknown option{nearest(key, dict(known_options()))}")
         if not equals:
             try:
                 value = next(rest)
             except StopIteration:
                 raise ConfigError(f"--{key}: a value is missing") from None
-        yield key, value
+        overrides.append((key, value))
+    return overrides, left
 
 
 def command_to_resume(folder: Path) -> str:

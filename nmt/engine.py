@@ -72,7 +72,7 @@ class Engine:
         self._queues.setdefault(request.options.beam, deque()).append(request)
 
     def cancel(self, *keys: Hashable) -> int:
-        """Forget requests: they have no result, and their slots are free at once. Returns how many of `keys` were here."""
+        """Forget requests: they get no result, and their slots are free at once. Returns how many there were."""
         known = self._keys.intersection(keys)
         if known:
             self._keys -= known

@@ -59,9 +59,9 @@ class Tolerance:
 
 TOLERANCES = {
     "float32": Tolerance(largest=1e-3, mean=1e-4, same_greedy=0.9),  # not all: two pieces may be equally good
-    "bfloat16": Tolerance(largest=2.0, mean=0.05),
-    "float16": Tolerance(largest=0.3, mean=0.01),
-    "int8": Tolerance(largest=2.0, mean=0.05),
+    "bfloat16": Tolerance(largest=0.5, mean=0.05),
+    "float16": Tolerance(largest=0.05, mean=0.005),
+    "int8": Tolerance(largest=0.5, mean=0.05),
 }
 
 

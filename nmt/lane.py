@@ -45,6 +45,8 @@ class Lane:
         self.device = device
         self.active: list[Request] = []
         """the request in each slot"""
+        self._slots: Slots
+        self._history: History
 
     def admit(self, requests: Sequence[Request]) -> None:
         """Encode `requests` and let them join. Whatever it raises, those already active are unharmed."""

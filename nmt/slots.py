@@ -44,9 +44,9 @@ class Slots(NamedTuple):
     tokens: Tensor
     """(B, K) int64: the last piece of each live hypothesis"""
     scores: Tensor
-    """(B, K) float32: their log-probabilities, best first; -inf where there are fewer than K"""
+    """(B, K) float32: their log-probabilities, best first; -inf where there are fewer"""
     pool: Tensor
-    """(B, K) float32: normalised scores of the best finished hypotheses, best first; -inf where there are fewer than K"""
+    """(B, K) float32: normalised scores of the best finished hypotheses, best first; -inf where there are fewer"""
     time: Tensor
     """(B,) int64: pieces said so far"""
 
@@ -147,8 +147,8 @@ def record(
 def walk_back(parents: Tensor, row: Tensor, time: Tensor) -> Tensor:
     """The row of each hypothesis at each time, found from the back-pointers.
 
-    `parents` is (B, L, K) as in `History`. A hypothesis is the live one in `row` (B, n) after `time` (B, n) pieces; entry t
-    of the result (B, n, L + 1) is its row after t pieces, and `row` itself for t >= time.
+    `parents` is (B, L, K) as in `History`. A hypothesis is the live one in `row` (B, n) after `time` (B, n) pieces;
+    entry t of the result (B, n, L + 1) is its row after t pieces, and `row` itself for t >= time.
     """
     rows = [row]
     for t in range(parents.size(1) - 1, -1, -1):

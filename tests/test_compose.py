@@ -75,6 +75,13 @@ class Stack:
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-6000:]}"
         return done.stdout
 
+    def up(self, seconds: int) -> None:
+        """Start it and wait until it is ready; when it fails, with what the containers said."""
+        try:
+            self("up", "--wait", "--wait-timeout", str(seconds), "translate")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self('logs', '--tail', '40')}") from None
+
     def container(self, service: str) -> Any:
         """What Docker knows of a service's container."""
         identity = self("ps", "--all", "--quiet", service).split()[-1]
@@ -108,7 +115,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.mark.compose
 def test_up_trains_serves_and_stops(stack: Stack) -> None:
-    stack("up", "--wait", "--wait-timeout", "600", "translate")
+    stack.up(600)
     trained = stack("logs", "train-starter")
     assert "parameters" in trained, trained
     stack.translate("The dog sleeps.")  # whatever a model says that has seen four batches
@@ -127,7 +134,7 @@ def test_up_trains_serves_and_stops(stack: Stack) -> None:
     assert time.monotonic() - began < 30
 
     # The second time there is a model: nothing is trained.
-    stack("up", "--wait", "--wait-timeout", "120", "translate")
+    stack.up(120)
     assert "nothing to do" in stack("logs", "--tail", "5", "train-starter")
     stack.translate("The dog sleeps.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from nmt.engine import Engine, Hypothesis, Request, SearchOptions
 from nmt.errors import SearchError
-from nmt.search import BeamSearch, best_pieces, length_penalty, log_norm, plain_limits
+from nmt.search import BeamSearch, best_continuations, length_penalty, plain_limits
 from nmt.slots import walk_back
 from nmt.special import BOS, EOS, PAD, UNK
 from tests.toy import ToyModel, all_complete, greedy
@@ -44,7 +45,7 @@ def test_wide_beam_is_exhaustive_within_constraints(seed: int) -> None:
     options = SearchOptions(beam=128, n_best=4, max_length=5, min_length=3, no_repeat_ngram=2, allow_unknown=False)
 
     def allowed(ids: list[int]) -> bool:
-        pairs = list(zip(ids, ids[1:], strict=False))
+        pairs = list(itertools.pairwise(ids))
         return ids[:1] == [5] and len(ids) >= 2 and len(set(pairs)) == len(pairs)
 
     best = [pair for pair in all_complete(model, SRC, 5, (4, 5)) if allowed(pair[1])][:4]
@@ -218,30 +219,25 @@ def test_length_penalty_in_closed_form() -> None:
     assert length_penalty(length, alpha).tolist() == [1.0, 1.0, 1.0, 2.0, 4.0]
 
 
-@pytest.mark.parametrize("size", [1, 4, 5, 63, 640, 1000, 8000, 8001])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_best_pieces_are_the_best(size: int, dtype: torch.dtype) -> None:
-    """Whole numbers, so that there are ties; half of the rows in one order, some at minus infinity."""
-    generator = torch.Generator().manual_seed(size)
-    logits = torch.randint(-90, 90, (9, size), generator=generator).to(dtype)
-    logits[0] = logits[0].sort().values
-    logits[1, ::2] = -math.inf
-    logits[2] = -math.inf
-    for count in (1, 2, 5, 30):
-        values, ids = best_pieces(logits.clone(), count)
-        width = min(count, size)
-        assert torch.equal(values, logits.topk(width, dim=1).values)
-        assert torch.equal(values, logits.gather(1, ids))
-        assert all(len(set(row)) == width for row in ids.tolist())
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_log_norm_is_exact_for_large_logits(dtype: torch.dtype) -> None:
-    logits = (torch.randn(4, 500, generator=torch.Generator().manual_seed(1)) * 20 + 300).to(dtype)
-    logits[0, 1:] = -math.inf
-    exact = logits.double().logsumexp(1, keepdim=True)
-    assert log_norm(logits).dtype == torch.float32
-    assert torch.allclose(log_norm(logits).double(), exact, atol=1e-4)
+@pytest.mark.parametrize("vocabulary", [1, 4, 39, 40, 41, 79, 1000, 8001])
+@pytest.mark.parametrize("beam", [1, 2, 5, 30])
+def test_best_continuations_are_the_best(vocabulary: int, beam: int) -> None:
+    """Whole numbers, so that there are ties; some rows in order, with pieces or hypotheses at minus infinity."""
+    generator = torch.Generator().manual_seed(vocabulary)
+    log_probs = torch.randint(-90, 90, (4, beam, vocabulary), generator=generator).float()
+    scores = torch.randint(-9, 9, (4, beam), generator=generator).float()
+    log_probs[0] = log_probs[0].sort().values
+    log_probs[1, :, ::2] = -math.inf
+    scores[2, 1:] = -math.inf
+    sums, index = best_continuations(scores, log_probs)
+    every = (scores.unsqueeze(2) + log_probs).flatten(1)
+    assert torch.equal(sums, every.topk(beam, dim=1).values)
+    assert torch.equal(sums, every.gather(1, index))
+    possible = [
+        {i for i, s in zip(*row, strict=True) if s > -math.inf}
+        for row in zip(index.tolist(), sums.tolist(), strict=True)
+    ]
+    assert [len(row) for row in possible] == (sums > -math.inf).sum(1).tolist()
 
 
 def test_walk_back_by_hand() -> None:

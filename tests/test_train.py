@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from nmt.arguments import parse
 from nmt.checkpoint import load_checkpoint, load_run, save_checkpoint
 from nmt.config import Config, make_config
 from nmt.errors import CheckpointError, CorpusError
@@ -248,6 +249,7 @@ def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     [
         (["--training.max_step", "3"], "did you mean training.max_steps"),
         (["--modle.dropout", "3"], "unknown option"),
+        (["--resum"], "did you mean --resume"),
         (["no-such-config"], "no such config"),
         (["--run", "{folder}/nothing", "--resume"], "nothing to resume"),
         (["--training.max_steps"], "a value is missing"),
@@ -258,6 +260,12 @@ def test_bad_command_lines_are_one_line_errors(
 ) -> None:
     code, errors = run_cli(capsys, *(a.format(folder=folder) for a in arguments))
     assert code == 2 and message in errors and errors.count("\n") == 1
+
+
+def test_an_override_without_a_config_is_not_taken_for_one(folder: Path) -> None:
+    config, run, resume = parse(["--training.max_steps", "3", "--run", str(folder / "run"), "--search.beam=2"])
+    assert (config.training.max_steps, config.search.beam, run, resume) == (3, 2, folder / "run", False)
+    assert config.data.root.name == "starter"
 
 
 def test_a_run_folder_is_never_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,7 +43,7 @@ class ToyModel(nn.Module):
 
 
 class Continuation:
-    """The model's own word for word distribution of one sentence, without the search: what the search must agree with."""
+    """The model's own distribution of the next piece, without the search: what the search must agree with."""
 
     def __init__(self, model: ToyModel, src: tuple[int, ...]) -> None:
         self.model = model

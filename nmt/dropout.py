@@ -5,35 +5,39 @@ In the way of the data: between the layers of **encoder** and **decoder**, while
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor, nn
 
 
-class VariationalDropout(nn.Module):
-    """Drops the same features at every position of a sequence (Gal & Ghahramani 2016)."""
+class SharedDropout(nn.Module):
+    """Drops numbers of a sequence (N, T, F) by a mask that is the same along the dimension `shared`."""
 
-    def __init__(self, probability: float) -> None:
+    shared: Final[int]
+
+    def __init__(self, probability: float, shared: int) -> None:
         super().__init__()
         self.probability = probability
+        self.shared = shared
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Scale or drop the features of `inputs` (N, T, F); the mask is (N, 1, F)."""
+        """`inputs` (N, T, F) with some numbers zero and the others scaled up; unchanged in evaluation mode."""
         if not self.training or self.probability == 0.0:
             return inputs
-        mask = torch.empty_like(inputs[:, :1]).bernoulli_(1.0 - self.probability)
+        mask = torch.empty_like(inputs.narrow(self.shared, 0, 1)).bernoulli_(1.0 - self.probability)
         return inputs * (mask / (1.0 - self.probability))
 
 
-class WordDropout(nn.Module):
-    """Drops whole words: all features of a position become zero (Sennrich et al. 2016, WMT systems)."""
+class VariationalDropout(SharedDropout):
+    """Drops the same features at every position of a sequence: the mask is (N, 1, F) (Gal & Ghahramani 2016)."""
 
     def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = probability
+        super().__init__(probability, shared=1)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Drop positions of `inputs` (N, T, F); the mask is (N, T, 1)."""
-        if not self.training or self.probability == 0.0:
-            return inputs
-        mask = torch.empty_like(inputs[:, :, :1]).bernoulli_(1.0 - self.probability)
-        return inputs * (mask / (1.0 - self.probability))
+
+class WordDropout(SharedDropout):
+    """Drops whole words, all features of a position: the mask is (N, T, 1) (Sennrich et al. 2016)."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__(probability, shared=2)

@@ -3,8 +3,7 @@
 In the way of the data: between the layers of **encoder** and **decoder**, while training only.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: TorchScript cannot resolve a string `Final[...]`.
 from typing import Final
 
 import torch

@@ -4,8 +4,7 @@ In the way of the data: used by **encoder** and **decoder**. A layer takes a seq
 and the state behind it; it keeps nothing between calls. One step is a sequence of length one.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: TorchScript cannot resolve a string `Final[...]`.
 from typing import Final
 
 import torch

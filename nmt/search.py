@@ -47,7 +47,7 @@ class StepModel(Protocol):
         """Read `src` (B, S) of `lengths` (B,): the memory and the decoder's first state, each (B, ·)."""
 
     def step(self, tokens: Tensor, state: list[Tensor], memory: Memory) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Read one piece `tokens` (N,): logits (N, V), next state, attention (N, S). K rows share a sentence's memory."""
+        """Read one piece `tokens` (N,): logits (N, V), next state, attention (N, S); K rows share one memory."""
 
 
 class Finished(NamedTuple):
@@ -229,7 +229,7 @@ class BeamSearch(nn.Module):
         )
 
     def score(self, src: Tensor, lengths: Tensor, tgt: Tensor) -> Tensor:
-        """The log-probability (B, T) float32 of each given piece; `tgt` (B, T) is y1..yn EOS, PAD behind it scores 0."""
+        """The log-probability (B, T) float32 of each piece of `tgt` (B, T): y1..yn EOS; PAD behind it scores 0."""
         memory, state = self.model.encode(src, lengths)
         tokens = torch.full_like(tgt[:, 0], self.bos)
         log_probs: list[Tensor] = []

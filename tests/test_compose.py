@@ -22,7 +22,7 @@ from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 # A model that knows nothing, in seconds: the test is of the containers.
-SHORT = "--training.max_steps 4 --training.validate_every 4 --model.embedding 32 --model.decoder.hidden 32"
+SHORT = "--training.max_steps 4 --training.threads 1 --model.embedding 32 --model.decoder.hidden 32"
 
 
 def test_the_image_has_the_torch_of_the_project() -> None:

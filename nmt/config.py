@@ -184,8 +184,9 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
 
     def digest(self) -> str:
-        """Twelve hexadecimal digits that name this config: equal configs, and only they, have equal digests."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits that name this config, wherever the files lie and whatever machine runs it."""
+        elsewhere: Any = {"data": {"root", "cache"}, "training": {"device", "threads", "log_every"}}
+        return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()[:12]
 
 
 def load_config(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Config:

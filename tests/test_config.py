@@ -69,6 +69,7 @@ def test_it_is_frozen_and_its_digest_names_it() -> None:
     with pytest.raises(ValidationError):
         config.training.seed = 2  # type: ignore[misc]
     assert config.digest() == make_config(MINIMAL).digest() != make_config(MINIMAL, [("training.seed", "2")]).digest()
+    assert config.digest() == make_config(MINIMAL, [("data.root", "/elsewhere"), ("training.threads", "1")]).digest()
 
 
 def test_a_config_survives_its_own_yaml(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ RUN python -m compileall -q nmt service
 ENV NMT_MODELS=/models NMT_HOST=0.0.0.0 NMT_PORT=5000
 USER app
 EXPOSE 5000
-# Ready, not only alive: what starts after us may rely on an answer. The image has no curl.
-HEALTHCHECK --interval=5s --timeout=4s --start-period=120s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"NMT_PORT\"]}/ready', timeout=3)"]
+# Ready, not only alive: what starts after us may rely on an answer. While the models load, for minutes on a slow machine,
+# a failure does not count. The image has no curl.
+HEALTHCHECK --interval=5s --timeout=10s --start-period=600s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"NMT_PORT\"]}/ready', timeout=9)"]
 ENTRYPOINT ["python", "-m", "service"]

@@ -11,6 +11,7 @@ import logging
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -28,6 +29,8 @@ Loader = Callable[[Settings, Metrics, Callable[[], bool]], Models]
 
 def load_exported(settings: Settings, metrics: Metrics, stopped: Callable[[], bool]) -> Models:
     """The exported files of the settings. torch is imported here, after the server began to answer /health."""
+    # The service has no NumPy, on purpose; torch says so each time.
+    warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
     from service.loading import load_models
 
     return load_models(settings, metrics, stopped)

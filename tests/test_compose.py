@@ -119,7 +119,7 @@ def test_up_trains_serves_and_stops(stack: Stack) -> None:
     trained = stack("logs", "train-starter")
     assert "parameters" in trained, trained
     stack.translate("The dog sleeps.")  # whatever a model says that has seen four batches
-    assert stack.translate(" 42 \N{PARTY POPPER}\n")[-2:] == "\N{PARTY POPPER}\n"
+    assert stack.translate(" \N{PARTY POPPER}\n") == " \N{PARTY POPPER}\n"
 
     host = stack.container("translate")["HostConfig"]
     assert host["ReadonlyRootfs"]

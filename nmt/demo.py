@@ -23,7 +23,7 @@ from nmt.errors import NMTError
 RUN = Path("runs/starter")
 MODEL = Path("models/starter.pt")
 DATA = Path("data/starter")
-SENTENCES = ("I have given the old man a red apple.", "She gets up at half past seven because she has to work.")
+SENTENCES = ("I have given the old man a red apple.", "I know that he can repair the old car.")
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
 

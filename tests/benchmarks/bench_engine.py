@@ -1,8 +1,8 @@
 """Speed of the engine: `python -m tests.benchmarks.bench_engine`, one JSON line a case.
 
-Each line compares two ways in one process, in turns, the best of several rounds counting; figures of different machines or
-days compare by their ratios only. The model is of realistic size with random weights; each sentence ends after a number of
-pieces that is drawn around its source's length, as translations do.
+Each line compares ways in one process, in turns, the best of several rounds counting; figures of different machines
+or days compare by their ratios only. The model is of realistic size with random weights; each sentence ends after a
+number of pieces that is drawn around its source's length, as translations do.
 """
 
 from __future__ import annotations

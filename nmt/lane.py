@@ -78,15 +78,21 @@ class Lane:
     @torch.inference_mode()  # the buffers were made in it
     def drop(self, slots: Sequence[int]) -> None:
         """Free `slots`, given in rising order; the last active sentences fill the holes."""
-        for hole in reversed(slots):
-            last = len(self.active) - 1
-            if hole < last:
-                bundle_map(partial(move_row, last, hole), self._slots)
-                bundle_map(partial(move_row, last, hole), self._history)
-                self.active[hole] = self.active[last]
-            self.active.pop()
-        if slots:
-            self._look()
+        if not slots:
+            return
+        gone = set(slots)
+        left = len(self.active) - len(gone)
+        holes = [i for i in slots if i < left]
+        movers = [i for i in range(left, len(self.active)) if i not in gone]
+        if holes:
+            rows = torch.tensor([holes, movers], device=self.device)
+            move = partial(move_rows, rows[0], rows[1])
+            bundle_map(move, self._slots)
+            bundle_map(move, self._history)
+        for hole, mover in zip(holes, movers, strict=True):
+            self.active[hole] = self.active[mover]
+        del self.active[left:]
+        self._look()
 
     def _look(self) -> None:
         """Make the views that a step works on: the active slots, and no more of the memory than the longest source."""
@@ -132,9 +138,9 @@ def bundle_map(function: Callable[..., Tensor], *bundles: Any) -> Any:
     return parts if isinstance(first, list) else type(first)(*parts)
 
 
-def move_row(source: int, target: int, buffer: Tensor) -> Tensor:
-    """Copy row `source` of `buffer` over row `target`."""
-    return buffer[target].copy_(buffer[source])
+def move_rows(targets: Tensor, sources: Tensor, buffer: Tensor) -> Tensor:
+    """Copy the rows `sources` (R,) of `buffer` over the rows `targets` (R,)."""
+    return buffer.index_copy_(0, targets, buffer.index_select(0, sources))
 
 
 def append(count: int, buffer: Tensor, new: Tensor) -> Tensor:

@@ -11,12 +11,13 @@ where |y| counts EOS and alpha = 0 is the plain log-probability. A step extends 
 piece. Of the K best continuations, those by EOS are finished hypotheses; the K best others live on. So K = 1 is greedy
 search, and a beam as wide as all prefixes is exhaustive. A slot is done as soon as one of these holds:
 
-    1. it has K finished hypotheses;
+    1. it has K finished hypotheses, and the best live one, normalised as it stands, is below the n-th best of them;
     2. no live hypothesis can become one of the n best: log-probabilities only fall and lp only grows, so no descendant
        of a live y scores above log p(y) / lp(longest), which is compared with the n-th best finished score;
     3. it has said as many pieces as it may; the live hypotheses then fill up the n best, marked as not complete.
 
-The first is the usual pruning (K = 1 stops at the first EOS); the second is exact.
+The first is the only pruning beside the beam itself: K = 1 stops at the first EOS. (The plain rule, K finished and no
+more, stops as fast but at slightly worse hypotheses: endings of rank K also fill the pool.) The second is exact.
 """
 
 # No `from __future__ import annotations`: TorchScript cannot resolve a NamedTuple's string annotations (pytorch#95858).
@@ -196,20 +197,19 @@ class BeamSearch(nn.Module):
 
     def finish(self, slots: Slots, history: History, rows: Tensor, n_best: int) -> Finished:
         """The `n_best` best hypotheses of the slots `rows` (R,), which are done."""
-        slots = keep_slots(slots, rows)
-        length = int(slots.time.max())
+        scores, alpha = slots.scores[rows], slots.limits.length_penalty[rows]
+        time = slots.time[rows].unsqueeze(1)
+        beam, length = scores.size(1), int(time.max())
         history = keep_history(history, rows, length)
-        beam, time = slots.scores.size(1), slots.time.unsqueeze(1)
         position = torch.arange(length, device=rows.device)
         rank = torch.arange(n_best, device=rows.device).unsqueeze(0)
 
         ended = history.ended.masked_fill((position >= time).unsqueeze(2), float("-inf")).flatten(1)
-        scores, index = ended.topk(n_best, dim=1)
-        complete = scores > float("-inf")
+        best, index = ended.topk(n_best, dim=1)
+        complete = best > float("-inf")
         # Behind the complete hypotheses come the live ones, best first, all of one length.
         live = (rank - complete.sum(1, keepdim=True)).clamp(min=0)
-        penalty = length_penalty(slots.time, slots.limits.length_penalty).unsqueeze(1)
-        scores = torch.where(complete, scores, slots.scores.gather(1, live) / penalty)
+        cut = scores.gather(1, live) / length_penalty(time, alpha.unsqueeze(1))
         said = torch.where(complete, index // beam, time)  # pieces, EOS apart
         path = walk_back(history.parents, torch.where(complete, index % beam, live), said)
 
@@ -224,7 +224,7 @@ class BeamSearch(nn.Module):
             torch.where(at_eos, eos, log_probs),
             history.attention[slot, position, before],
             said + complete.long(),
-            scores,
+            torch.where(complete, best, cut),
             complete,
         )
 
@@ -296,11 +296,12 @@ def length_penalty(length: Tensor, alpha: Tensor) -> Tensor:
 
 def is_done(slots: Slots) -> Tensor:
     """Which slots (B,) have nothing more to find; the three conditions are in the module's docstring."""
-    limits = slots.limits
-    full = slots.pool[:, -1] > float("-inf")
-    bound = slots.scores[:, 0] / length_penalty(limits.max_length, limits.length_penalty)
+    limits, alpha, best = slots.limits, slots.limits.length_penalty, slots.scores[:, 0]
     wanted = slots.pool.gather(1, limits.n_best.unsqueeze(1) - 1).squeeze(1)
-    return full | (bound <= wanted) | (slots.time >= limits.max_length)
+    full = slots.pool[:, -1] > float("-inf")
+    settled = full & (best / length_penalty(slots.time, alpha) <= wanted)
+    bounded = best / length_penalty(limits.max_length, alpha) <= wanted
+    return settled | bounded | (slots.time >= limits.max_length)
 
 
 def reorder(state: Tensor, parents: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 
 from nmt.engine import Engine, Hypothesis, Request, SearchOptions
 from nmt.errors import SearchError
-from nmt.search import BeamSearch, best_continuations, length_penalty, plain_limits
+from nmt.search import BeamSearch, best_continuations, is_done, length_penalty, plain_limits
 from nmt.slots import walk_back
 from nmt.special import BOS, EOS, PAD, UNK
 from tests.toy import ToyModel, all_complete, greedy
@@ -123,6 +123,25 @@ def test_without_a_limit_it_stops_when_nothing_better_can_come() -> None:
     result = Engine(search).run([Request(0, SRC, SearchOptions(beam=4, length_penalty=1.0))])[0]
     assert result.hypotheses[0].ids == []
     assert search.steps == 1  # by the exact bound: three of four places in the pool are empty
+
+
+@pytest.mark.parametrize(
+    ("live", "pool", "done"),
+    [
+        (-1.0, (-2.0, -3.0), False),  # two have ended, but the live one, at -1 / 2, is better
+        (-6.0, (-2.0, -3.0), True),  # and now it is not
+        (-6.0, (-2.0, -math.inf), False),  # one has ended, and in 100 pieces the live one could be better
+        (-40.0, (-2.0, -math.inf), True),  # even then it could not: -40 / 17.5
+        (-40.0, (-math.inf, -math.inf), False),
+        (-math.inf, (-math.inf, -math.inf), True),  # nothing lives
+    ],
+)
+def test_when_a_slot_is_done(live: float, pool: tuple[float, float], done: bool) -> None:
+    slots = BeamSearch(ToyModel()).open(
+        torch.tensor([SRC]), torch.tensor([5]), plain_limits(torch.tensor([5]), 100, 1.0), 2
+    )
+    slots = slots._replace(scores=torch.tensor([[live, -50.0]]), pool=torch.tensor([pool]), time=torch.tensor([7]))
+    assert is_done(slots).tolist() == [done]
 
 
 def test_repetition_guard() -> None:
@@ -285,7 +304,7 @@ class CountingSearch(BeamSearch):
 
     steps = 0
 
-    def advance(self, *args: object) -> torch.Tensor:  # type: ignore[override]
+    def advance(self, *args: object) -> torch.Tensor:
         self.steps += 1
         return super().advance(*args)  # type: ignore[arg-type]
 

@@ -33,7 +33,8 @@ from nmt.model import Seq2Seq
 from nmt.optim import WeightAverage
 from nmt.tokenizer import Tokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""raised when the names of the weights change"""
 _MAGIC = b"NMTCKPT1"
 
 
@@ -61,9 +62,10 @@ class Run:
     tokenizer: Tokenizer
     config: Config
     info: dict[str, Any]
-    """source_language, target_language, config_digest, seed, steps, minutes, valid_bleu, valid_signature, date, ..."""
-    samples: list[tuple[str, str]]
-    """a few validation pairs"""
+    """source_language and target_language (or pairs and target_tags), config_digest, seed, steps, minutes, valid_bleu,
+    valid_signature, date, ..."""
+    samples: list[tuple[str, ...]]
+    """a few validation pairs; with the target language, where a tag names it to the model"""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -97,10 +99,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
     if loaded["format_version"] > FORMAT_VERSION:
         raise CheckpointError(f"{path}: made by a newer version of this program; upgrade")
+    if loaded["format_version"] < FORMAT_VERSION:
+        raise CheckpointError(f"{path}: made by an older version of this program; train again, or export it with that")
     return dict(loaded)
 
 
-def start_run(folder: Path, config: Config, tokenizer: Tokenizer, samples: list[tuple[str, str]]) -> None:
+def start_run(folder: Path, config: Config, tokenizer: Tokenizer, samples: list[tuple[str, ...]]) -> None:
     """Lay out a new run folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / "tokenizer.model") as file:
@@ -138,8 +142,9 @@ def load_run(folder: Path) -> Run:
             f"{folder / 'best.pt'}: belongs to another model: {str(error).splitlines()[-1]}"
         ) from None
     try:
-        samples = [(str(src), str(tgt)) for src, tgt in json.loads((folder / "samples.json").read_text("utf-8"))]
-    except (OSError, ValueError):
+        rows = json.loads((folder / "samples.json").read_text("utf-8"))
+        samples = [(str(src), str(tgt), *map(str, target)) for src, tgt, *target in rows]
+    except (OSError, ValueError, TypeError):
         samples = []
     return Run(model.eval(), tokenizer, config, checkpoint["info"], samples)
 

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from nmt.errors import ConfigError
 
@@ -25,14 +33,12 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
 
-class DataConfig(Section):
-    """Which parallel text, how it is cleaned and cut into pieces."""
+class DirectionConfig(Section):
+    """From which language to which, and the text for it."""
 
-    root: Path = Path("data/corpora")
-    """folder below which the file names are looked up; absolute names stand for themselves"""
-    source_language: str = Field("en", min_length=1)
+    source_language: str = Field(min_length=1)
     """code of the source language, e.g. en"""
-    target_language: str = Field("de", min_length=1)
+    target_language: str = Field(min_length=1)
     """code of the target language, e.g. de"""
     train_src: tuple[Path, ...] = ()
     """training text, source side: plain UTF-8 or gzip, a sentence a line"""
@@ -48,10 +54,28 @@ class DataConfig(Section):
     """test text, source side; scored once, at the end of a run"""
     test_tgt: Path | None = None
     """test text, target side"""
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Source and target language."""
+        return self.source_language, self.target_language
+
+
+class DataConfig(DirectionConfig):
+    """Which parallel text, how it is cleaned and cut into pieces: one direction, or `directions`."""
+
+    source_language: str = Field("en", min_length=1)
+    """code of the source language, e.g. en"""
+    target_language: str = Field("de", min_length=1)
+    """code of the target language, e.g. de"""
+    directions: tuple[DirectionConfig, ...] = ()
+    """several pairs of languages in one model: sections of the keys above, in their place; as YAML, whole"""
+    root: Path = Path("data/corpora")
+    """folder below which the file names are looked up; absolute names stand for themselves"""
     valid_size: int = Field(1000, ge=1)
-    """pairs split off for validation where no validation files are given"""
+    """pairs (a direction) split off for validation where no validation files are given"""
     test_size: int = Field(0, ge=0)
-    """pairs split off for the test where no test files are given"""
+    """pairs (a direction) split off for the test where no test files are given"""
     split_seed: int = 1
     """seed of that split"""
     vocabulary: int = Field(8000, ge=8)
@@ -61,56 +85,155 @@ class DataConfig(Section):
     character_coverage: float = Field(1.0, gt=0, le=1)
     """share of the text's characters that get a piece; the rest is unknown"""
     max_length: int = Field(100, ge=1)
-    """longest training sentence, in pieces; longer pairs are dropped and counted"""
+    """longest training sentence, in pieces, a target tag included; longer pairs are dropped and counted"""
     max_ratio: float = Field(4.0, gt=1)
     """largest ratio of the two lengths of a training pair"""
     deduplicate: bool = True
     """drop training pairs seen before"""
     drop_test_overlap: bool = False
-    """drop training pairs whose source also stands in the validation or test text"""
+    """drop training pairs whose source also stands in the validation or test text of their direction"""
     sampling: float = Field(0.0, ge=0, le=1)
     """subword regularisation, 0 is off: BPE-dropout probability (say 0.1), or unigram smoothing (say 0.3)"""
     cache: Path = Path("data/cache")
     """where prepared corpora are kept, found again by content"""
 
+    @property
+    def all_directions(self) -> tuple[DirectionConfig, ...]:
+        """The directions, or the only one."""
+        return self.directions or (self,)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_form(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("directions"):
+            for name in DirectionConfig.model_fields:
+                if name in values:
+                    raise ValueError(
+                        f"{name} stands beside directions; move it into one of them, or leave directions out"
+                    )
+        return values
+
+    @model_validator(mode="after")
+    def _each_once(self) -> DataConfig:
+        pairs = [direction.pair for direction in self.directions]
+        for number, pair in enumerate(pairs):
+            if pair in pairs[:number]:
+                raise ValueError(f"directions: {'-'.join(pair)} stands there twice; name all its files in one section")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _used_form(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the keys of the form that is not used: what is written can be read again."""
+        unused = DirectionConfig.model_fields if self.directions else ("directions",)
+        return {name: value for name, value in dump(self).items() if name not in unused}
+
+
+Cell = Literal["lstm", "gru", "rnn"]
+Connections = Literal["none", "residual", "highway", "dense"]
+
 
 class EncoderConfig(Section):
-    """The encoder: bidirectional LSTM layers."""
+    """The encoder: recurrent layers over the source."""
 
+    cell: Cell = "lstm"
+    """what carries the state along; rnn has a tanh and no gates"""
     layers: int = Field(1, ge=1)
     """stacked layers"""
     hidden: int = Field(256, ge=1)
     """state size a direction"""
+    bidirectional: bool = True
+    """read from both ends"""
+    connections: Connections = "none"
+    """around each layer above the first"""
+
+    @property
+    def memory_size(self) -> int:
+        """D, the width of an encoder state as the decoder sees it."""
+        directions = 2 if self.bidirectional else 1
+        return self.hidden * directions * (self.layers if self.connections == "dense" else 1)
 
 
 class DecoderConfig(Section):
-    """The decoder: LSTM layers with attention above the first."""
+    """The decoder: recurrent layers over the target, and how they look at the source."""
 
+    cell: Cell = "lstm"
+    """what carries the state along"""
     layers: int = Field(2, ge=1)
     """stacked layers"""
     hidden: int = Field(512, ge=1)
     """state size"""
-    attention: Literal["bahdanau"] = "bahdanau"
-    """how source states are scored"""
+    connections: Connections = "none"
+    """around each layer above the first"""
+    attention: Literal["bahdanau", "luong_dot", "luong_general", "none"] = "bahdanau"
+    """how source states are scored; none: a fixed context, the encoder's last state"""
     attention_size: int = Field(256, ge=1)
-    """width of the perceptron that scores a source state"""
+    """width of the perceptron that scores a source state (bahdanau)"""
+    heads: int = Field(1, ge=1)
+    """attentions side by side (bahdanau)"""
+    wiring: Literal["gnmt", "bahdanau", "luong", "conditional"] = "gnmt"
+    """which state asks the attention: layer 1's; the top one of the step before; the top one; that of half a step"""
+    context: Literal["every_step", "start"] = "every_step"
+    """start: without attention, the source is seen in the initial state only"""
+    input_feeding: bool = False
+    """read the previous readout together with the previous piece; training then goes step by step"""
+    deep_output: bool = True
+    """the readout sees the previous piece too, not only state and context"""
+    initial_state: Literal["last", "mean", "zero"] = "last"
+    """the state before the first piece: from the encoder's last states, from the mean of all, or zero"""
+
+    @model_validator(mode="after")
+    def _fits(self) -> DecoderConfig:
+        if self.heads > 1 and self.attention != "bahdanau":
+            raise ValueError(f"heads: {self.attention} has one; set attention: bahdanau")
+        if self.attention_size % self.heads:
+            raise ValueError(f"attention_size {self.attention_size} cannot be dealt to {self.heads} heads")
+        if self.context == "start" and self.attention != "none":
+            raise ValueError(f"context: start is for attention: none, not {self.attention}, which looks at every step")
+        if self.context == "start" and self.initial_state == "zero":
+            raise ValueError("initial_state: zero with context: start hides the source; set initial_state: last")
+        if self.context == "start" and self.wiring == "conditional":
+            raise ValueError("wiring: conditional reads the context in its second cell; set context: every_step")
+        return self
+
+    @property
+    def query_size(self) -> int:
+        """Width of the state that asks the attention."""
+        return self.hidden * (self.layers if self.wiring == "luong" and self.connections == "dense" else 1)
 
 
 class ModelConfig(Section):
-    """Sizes and regularisation of the model."""
+    """Sizes, members of the family, and regularisation."""
 
     embedding: int = Field(256, ge=1)
-    """width of the piece embeddings, shared by source, target and output"""
+    """width of the piece embeddings and of the readout"""
     encoder: EncoderConfig = EncoderConfig()
     decoder: DecoderConfig = DecoderConfig()
+    reverse_source: bool = False
+    """read the source from its end (Sutskever et al. 2014)"""
+    tying: Literal["three_way", "target", "none"] = "three_way"
+    """one table for source, target and output; one for target and output; or three"""
     layer_norm: bool = True
     """normalise each recurrent layer's output (Ba et al. 2016)"""
+    cell_norm: bool = False
+    """normalise inside the cells, at every step (Ba et al. 2016); without torch's fused kernels, so slower"""
     dropout: float = Field(0.3, ge=0, lt=1)
     """variational dropout on states, context and readout"""
     dropout_embedding: float = Field(0.2, ge=0, lt=1)
     """variational dropout on embeddings"""
     dropout_word: float = Field(0.1, ge=0, lt=1)
     """whole words dropped, on both sides"""
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelConfig:
+        memory, decoder = self.encoder.memory_size, self.decoder
+        if memory % decoder.heads:
+            raise ValueError(f"decoder.heads {decoder.heads} cannot share encoder states of {memory} numbers")
+        if decoder.attention == "luong_dot" and decoder.query_size != memory:
+            raise ValueError(
+                f"luong_dot multiplies states of one width, but the decoder's have {decoder.query_size} numbers and "
+                f"the encoder's {memory}; change a hidden, or set decoder.attention: luong_general"
+            )
+        return self
 
 
 class TrainingConfig(Section):
@@ -186,7 +309,8 @@ class Config(Section):
     def digest(self) -> str:
         """Twelve hexadecimal digits that name this config, wherever the files lie and whatever machine runs it."""
         elsewhere: Any = {"data": {"root", "cache"}, "training": {"device", "threads", "log_every"}}
-        return hashlib.sha256(self.model_dump_json(exclude=elsewhere).encode()).hexdigest()[:12]
+        values = self.model_dump(mode="json", exclude=elsewhere)
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def load_config(path: Path, overrides: Sequence[tuple[str, str]] = ()) -> Config:
@@ -234,14 +358,20 @@ def _explain(error: ValidationError, origin: str) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"{origin}: unknown key {key}{nearest(key, [*dict(known_options()), *Config.model_fields])}"
+        known = [*dict(known_options()), *Config.model_fields]
+        if key.startswith("data.directions."):
+            known = [f"{key.rpartition('.')[0]}.{name}" for name in DirectionConfig.model_fields]
+        return f"{origin}: unknown key {key}{nearest(key, known)}"
     if first["type"] == "missing":
         return f"{origin}: {key} is missing"
-    return f"{origin}: {key}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}"
+    got = "" if isinstance(first["input"], dict) else f", got {first['input']!r}"  # a whole section says nothing
+    return f"{origin}: {key}: {first['msg'].removeprefix('Value error, ')}{got}"
 
 
 def nearest(key: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     """`; did you mean X?` for the known key most like `key`, or nothing."""
+    if whole := [name for name in known if "." in name and key.startswith(f"{name}.")]:  # a list, or a plain value
+        return f"; {whole[0]} can be set as a whole only"
     leaf = key.rsplit(".", 1)[-1]
     by_leaf = {name.rsplit(".", 1)[-1]: name for name in known}
     match = difflib.get_close_matches(key, list(known), n=1, cutoff=0.8)

@@ -1,72 +1,90 @@
 """Decoder: the target sentence, one piece after another, with a look at the source before each.
 
-In the way of the data: attention -> **decoder** -> vocabulary scores.
+In the way of the data: attention -> **decoder** -> readout -> vocabulary scores. A `Decoder` runs a *wiring* along the
+target; the wirings in `nmt/wiring.py` differ in which state asks the attention and which layers read the answer.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: TorchScript cannot resolve a string `Final[...]`.
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from nmt.attention import BahdanauAttention, Memory
-from nmt.dropout import VariationalDropout
-from nmt.recurrent import LSTM
+from nmt.attention import Memory
+from nmt.dropout import DropoutMasks, drop
+from nmt.wiring import Wiring
 
 
 class Decoder(nn.Module):
-    """A stack of recurrent layers with attention above the first, and a deep output (Wu et al. 2016).
+    """A wiring with a bridge below it and a readout above it, along the target positions.
 
-        s1_t = LSTM_1(y_{t-1}, s1_{t-1})                        what was said so far asks the question
-        c_t  = attention(s1_t, source)                          the source answers
-        sl_t = LSTM_l([s(l-1)_t ; c_t], sl_{t-1})               the layers above read both
-        r_t  = tanh(W [sL_t ; c_t ; y_{t-1}])                   deep output (Pascanu et al. 2014)
+        s_t, c_t = wiring(y_{t-1}, s_{t-1}, source)        r_t = readout(s_t, c_t, y_{t-1})
 
-    The context of one step is not fed to the next one's query, so in training each layer and the attention run over
-    all target positions at once; a decoding step is the same code on a target of length one.
+    With `input_feeding` y_{t-1} is joined by the readout of the step before (Luong et al. 2015, 3.3). Where no step
+    waits for the outcome of the one before (`wiring.parallel` and no input feeding), all target positions are computed
+    at once, else one after another. A decoding step is the same code on a target of length one.
     """
+
+    parallel: Final[bool]
+    input_feeding: Final[bool]
 
     def __init__(
         self,
-        input_size: int,
-        hidden_size: int,
-        layers: int,
-        attention: BahdanauAttention,
-        memory_size: int,
+        wiring: Wiring,
+        bridge: nn.Module,
+        readout: nn.Module,
         output_size: int,
         dropout: float,
-        layer_norm: bool,
+        input_feeding: bool,
     ) -> None:
         super().__init__()
-        self.first = LSTM(input_size, hidden_size)
-        self.attention = attention
-        self.upper = nn.ModuleList(LSTM(hidden_size + memory_size, hidden_size) for _ in range(layers - 1))
-        self.first_norm = nn.LayerNorm(hidden_size) if layer_norm else nn.Identity()
-        self.upper_norms = nn.ModuleList(nn.LayerNorm(hidden_size) if layer_norm else nn.Identity() for _ in self.upper)
-        self.initial = nn.Linear(memory_size, layers * hidden_size)
-        self.readout = nn.Linear(hidden_size + memory_size + input_size, output_size)
-        self.dropout = VariationalDropout(dropout)
+        self.wiring = wiring
+        self.bridge = bridge
+        self.readout = readout
+        self.output_size = output_size
+        self.input_feeding = input_feeding
+        self.parallel = wiring.parallel and not input_feeding
+        self.masks = DropoutMasks(dropout, [*wiring.mask_sizes, output_size])
 
-    def initial_state(self, summary: Tensor) -> list[Tensor]:
-        """The state before the first piece, from the encoder's `summary` (B, D): [h1, c1, h2, c2, ...], each (B, H)."""
+    def open(self, states: Tensor, summary: Tensor, mask: Tensor) -> tuple[Memory, list[Tensor]]:
+        """The memory and the state before the first piece, each (B, ·), from what the encoder gives.
+
+        `states` (B, S, D), `summary` (B, D), `mask` (B, S). The state has the tensors of each layer in turn, h first,
+        each (B, H), and with input feeding the last readout (B, O) behind them.
+        """
         state: list[Tensor] = []
-        for hidden in torch.tanh(self.initial(summary)).chunk(len(self.upper) + 1, dim=-1):
-            state += [hidden, torch.zeros_like(hidden)]
-        return state
+        for hidden in self.bridge(states, summary, mask):
+            state += [hidden] + [torch.zeros_like(hidden)] * (self.wiring.states - 1)
+        if self.input_feeding:
+            state += [summary.new_zeros(summary.size(0), self.output_size)]
+        return self.wiring.attention.memory(states, summary, mask), state
 
     def forward(self, embedded: Tensor, state: list[Tensor], memory: Memory) -> tuple[Tensor, list[Tensor], Tensor]:
         """Read the previous pieces `embedded` (N, T, E) from `state`, looking at `memory` of B sentences, N = B * K.
 
         Returns the readout (N, T, output_size), the state behind the last piece and the attention weights (N, T, S).
         """
-        below, next_state = self.first(embedded, state[:2])
-        query = self.first_norm(below)
-        # The K rows of a sentence share its memory: they ask it together.
-        context, weights = self.attention(query.reshape(memory.mask.size(0), -1, query.size(2)), memory)
-        context = self.dropout(context.reshape(query.size(0), query.size(1), -1))
-        outputs = self.dropout(query)
-        for i, (layer, norm) in enumerate(zip(self.upper, self.upper_norms)):  # noqa: B905 (TorchScript has no strict=)
-            above, above_state = layer(torch.cat([outputs, context], dim=-1), state[2 * i + 2 : 2 * i + 4])
-            outputs = self.dropout(norm(above))
-            next_state = next_state + above_state
-        readout = torch.tanh(self.readout(torch.cat([outputs, context, embedded], dim=-1)))
-        return self.dropout(readout), next_state, weights.reshape(query.size(0), query.size(1), -1)
+        masks = self.masks(embedded)
+        if self.parallel:
+            return self.step(embedded, state, memory, masks)
+        readouts: list[Tensor] = []
+        weights: list[Tensor] = []
+        for t in range(embedded.size(1)):
+            readout, state, looked = self.step(embedded[:, t : t + 1], state, memory, masks)
+            readouts.append(readout)
+            weights.append(looked)
+        return torch.cat(readouts, dim=1), state, torch.cat(weights, dim=1)
+
+    def step(
+        self, inputs: Tensor, state: list[Tensor], memory: Memory, masks: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """As `forward`, over positions that do not depend on each other's readout."""
+        if self.input_feeding:
+            inputs = torch.cat([inputs, state[-1].unsqueeze(1).to(inputs.dtype)], dim=-1)
+            outputs, context, next_state, weights = self.wiring(inputs, state[:-1], memory, masks)
+        else:
+            outputs, context, next_state, weights = self.wiring(inputs, state, memory, masks)
+        readout = drop(self.readout(outputs, context, inputs), masks, -1)
+        if self.input_feeding:
+            next_state.append(readout[:, -1])
+        return readout, next_state, weights

@@ -40,3 +40,26 @@ class WordDropout(SharedDropout):
 
     def __init__(self, probability: float) -> None:
         super().__init__(probability, shared=2)
+
+
+class DropoutMasks(nn.Module):
+    """Masks that are drawn once a sequence and applied at each of its steps: variational dropout for a loop."""
+
+    def __init__(self, probability: float, sizes: list[int]) -> None:
+        super().__init__()
+        self.probability = probability
+        self.sizes = sizes
+
+    def forward(self, like: Tensor) -> list[Tensor]:
+        """A mask (N, 1, size) for each of the sizes, for the rows of `like` (N, T, ·); none in evaluation mode."""
+        masks: list[Tensor] = []
+        if self.training and self.probability > 0.0:
+            for size in self.sizes:
+                mask = like.new_empty([like.size(0), 1, size]).bernoulli_(1.0 - self.probability)
+                masks.append(mask / (1.0 - self.probability))
+        return masks
+
+
+def drop(inputs: Tensor, masks: list[Tensor], index: int) -> Tensor:
+    """Apply mask number `index` of `DropoutMasks` to `inputs` (N, T, size)."""
+    return inputs if len(masks) == 0 else inputs * masks[index].to(inputs.dtype)

@@ -45,7 +45,7 @@ class TrainedModel(Protocol):
     @property
     def info(self) -> Mapping[str, Any]: ...
     @property
-    def samples(self) -> Sequence[tuple[str, str]]: ...
+    def samples(self) -> Sequence[tuple[str, ...]]: ...
 
 
 @dataclass(frozen=True)
@@ -125,13 +125,15 @@ def convert(model: nn.Module, dtype: str) -> Any:
 def describe(run: TrainedModel, dtype: str, licence: str = "") -> Manifest:
     """The manifest of a trained model."""
     info = dict(run.info)
-    pair = (str(info.pop("source_language", "")), str(info.pop("target_language", "")))
+    one = (info.pop("source_language", ""), info.pop("target_language", ""))
+    pairs = info.pop("pairs", [one])
     return Manifest(
-        pairs=(pair,),
+        pairs=tuple((str(source), str(target)) for source, target in pairs),
         dtype=dtype,
         vocabulary=run.tokenizer.vocabulary,
         max_source_pieces=int(info.pop("max_source_pieces", 100)),
         parameters=sum(parameter.numel() for parameter in run.model.parameters()),  # counts shared ones once
+        target_tags=bool(info.pop("target_tags", False)),
         search={key: info.pop(key) for key in ("beam", "length_penalty") if key in info},
         licence=licence or str(info.pop("licence", "")),
         training=info,
@@ -173,10 +175,10 @@ def _greedy(search: nn.Module, src: Sequence[Sequence[int]]) -> list[list[int]]:
 
 
 def _samples(run: TrainedModel) -> tuple[list[list[int]], list[list[int]]]:
-    """Source and target ids, with EOS."""
+    """Source ids, behind the tag of the target language where there is one, and target ids, with EOS."""
     encode = run.tokenizer.encode
-    texts = [(clean(src), clean(tgt)) for src, tgt in run.samples[:MAX_SAMPLES]]
-    pairs = [(encode(src), encode(tgt)) for src, tgt in texts if src and tgt]
+    texts = [(clean(src), clean(tgt), language) for src, tgt, *language in run.samples[:MAX_SAMPLES]]
+    pairs = [([*map(run.tokenizer.tag, tag), *encode(src)], encode(tgt)) for src, tgt, tag in texts if src and tgt]
     if not pairs:  # a run without samples: any pieces will do
         generator = torch.Generator().manual_seed(1)
         high = run.tokenizer.vocabulary

@@ -67,6 +67,8 @@ class Journal:
         """Record and show a validation."""
         self.record("valid", step, {name: round(value, 4) for name, value in scores.items()})
         mark = " (best)" if scores["bleu"] >= best else ""
+        each = ", ".join(f"{name[5:]} {value:.2f}" for name, value in scores.items() if name.startswith("bleu "))
+        mark += f" = mean of {each}" if each else ""
         self.say(
             f"step {step}: validation loss {scores['loss']:.3f}, perplexity {scores['perplexity']:.2f}, "
             f"BLEU {scores['bleu']:.2f}{mark}, {scores['sentences_per_second']:.0f} sentences/s"

@@ -7,6 +7,9 @@ In the way of the data: between `nmt.corpus`, which makes it, and `nmt.batching`
     SPLIT.SIDE.ids.npy     all pieces of a side, one sentence after the other: uint16 or uint32
     SPLIT.SIDE.starts.npy  where each sentence begins, and the end: (sentences + 1) int64
     SPLIT.SIDE.txt         the cleaned lines; SPLIT.ref.txt the raw references (valid and test)
+
+With several directions the pairs of each stand together, one direction after the other; with several target languages
+every source begins with the tag of its target (Johnson et al. 2017, section 3), in the pieces, not in the text.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +37,12 @@ from nmt.tokenizer import Tokenizer, derive_seed
 FORMAT = 1
 """raised whenever cleaning, splitting or the layout change: old caches are then not found any more"""
 _CHUNK = 4096  # lines encoded at a time: bounds the Python integers alive at once
+
+
+def target_tags(pairs: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """The languages that need a tag, for these (source, target): all targets where there are several, else none."""
+    targets = tuple(dict.fromkeys(target for _, target in pairs))
+    return targets if len(targets) > 1 else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,21 +82,55 @@ class Pieces:
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths[keep])])
         return Pieces(np.asarray(self.ids)[np.repeat(keep, self.lengths)], starts)
 
+    def with_tags(self, tags: Sequence[int] | NDArray[Any]) -> Pieces:
+        """The same sentences, each behind its tag: one more piece; `tags` (sentences,)."""
+        ids = np.insert(self.ids, self.starts[:-1], np.asarray(tags, self.ids.dtype))
+        return Pieces(ids, self.starts + np.arange(len(self.starts)))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where the pairs of one direction stand in a split."""
+
+    source_language: str
+    target_language: str
+    rows: slice
+
+    def __str__(self) -> str:
+        return f"{self.source_language}-{self.target_language}"
+
+    def __len__(self) -> int:
+        return int(self.rows.stop - self.rows.start)
+
+
+def make_parts(pairs: Iterable[tuple[str, str]], sizes: Iterable[int]) -> tuple[Part, ...]:
+    """The parts of a split: for each direction its languages (source, target) and its number of pairs."""
+    parts: list[Part] = []
+    begin = 0
+    for (source, target), size in zip(pairs, sizes, strict=True):
+        parts.append(Part(source, target, slice(begin, begin + size)))
+        begin += size
+    return tuple(parts)
+
 
 class Split:
     """The training, validation or test pairs: pieces, and the text they stand for."""
 
-    def __init__(self, folder: Path, name: str, source: Pieces, target: Pieces) -> None:
+    def __init__(self, folder: Path, name: str, source: Pieces, target: Pieces, parts: tuple[Part, ...]) -> None:
         self.folder = folder
         self.name = name
         self.source = source
         self.target = target
+        self.parts = parts
+        """the directions, in order; most corpora have one"""
+        self.target_tags = target_tags((part.source_language, part.target_language) for part in parts)
+        """the target languages whose tags begin the sources; none where there is one target only"""
 
     def __len__(self) -> int:
         return len(self.source)
 
     def src(self, index: int) -> NDArray[Any]:
-        """(S,) source pieces of pair `index`, without EOS."""
+        """(S,) source pieces of pair `index`, the tag included, without EOS."""
         return self.source[index]
 
     def tgt(self, index: int) -> NDArray[Any]:
@@ -115,15 +158,17 @@ class Split:
         return read_text(self.folder / f"{self.name}.ref.txt")
 
     def sample(self, tokenizer: Tokenizer, alpha: float, seed: int) -> Split:
-        """The same pairs cut into pieces at random; a pure function of text, `alpha` and `seed`.
+        """The same pairs cut into pieces at random, behind the same tags; a pure function of text, `alpha` and `seed`.
 
         Costs about 17 microseconds a sentence, with BPE 13; hold on to the result for an epoch.
         """
-        sides = [
+        source, target = (
             Pieces.encode(tokenizer, lines, sample_alpha=alpha, seed=derive_seed(seed, side))
             for side, lines in (("src", self.source_lines), ("tgt", self.target_lines))
-        ]
-        sampled = Split(self.folder, self.name, *sides)
+        )
+        if self.target_tags:
+            source = source.with_tags(self.source.ids[self.source.starts[:-1]])
+        sampled = Split(self.folder, self.name, source, target, self.parts)
         sampled.__dict__.update(source_lines=self.source_lines, target_lines=self.target_lines)  # read once
         return sampled
 
@@ -133,8 +178,8 @@ class PreparedCorpus:
     """What training needs of a corpus; see the module's docstring for the folder."""
 
     path: Path
-    source_language: str
-    target_language: str
+    pairs: tuple[tuple[str, str], ...]
+    """(source, target) languages of each direction"""
     tokenizer: Tokenizer
     report: Report
     train: Split
@@ -144,13 +189,14 @@ class PreparedCorpus:
 
 @dataclass(frozen=True)
 class SplitContent:
-    """A split before it is written: cleaned lines, raw references (none for training), pieces."""
+    """A split before it is written: cleaned lines, raw references (none for training), pieces, pairs a direction."""
 
     source_lines: list[str]
     target_lines: list[str]
     reference_lines: list[str] | None
     source: Pieces
     target: Pieces
+    sizes: tuple[int, ...]
 
 
 @contextmanager
@@ -169,9 +215,16 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_prepared(
-    folder: Path, languages: tuple[str, str], tokenizer: Tokenizer, report: Report, splits: dict[str, SplitContent]
+    folder: Path,
+    pairs: Sequence[tuple[str, str]],
+    tokenizer: Tokenizer,
+    report: Report,
+    splits: dict[str, SplitContent],
 ) -> None:
-    """Fill an empty `folder`; meta.json, with the digests of all else, comes last."""
+    """Fill an empty `folder`; meta.json, with the digests of all else, comes last.
+
+    `pairs`: the languages (source, target) of each direction.
+    """
     (folder / "tokenizer.model").write_bytes(tokenizer.to_bytes())
     for name, split in splits.items():
         sides = (("src", split.source, split.source_lines), ("tgt", split.target, split.target_lines))
@@ -184,7 +237,7 @@ def write_prepared(
     files = {path.name: [path.stat().st_size, _digest(path)] for path in sorted(folder.iterdir())}
     meta = {
         "format": FORMAT,
-        "languages": languages,
+        **_name_directions(pairs, splits),
         "splits": list(splits),
         "report": report.to_dict(),
         "files": files,
@@ -202,12 +255,16 @@ def open_prepared(folder: Path) -> PreparedCorpus:
             path = folder / name
             if path.stat().st_size != size or _digest(path) != digest:
                 raise CorpusError(f"{path}: damaged; remove {folder} to prepare the corpus again")
-        splits = {name: Split(folder, name, *_open_pieces(folder, name)) for name in meta["splits"]}
-        source, target = meta["languages"]
+        several = meta.get("directions", [])
+        pairs = tuple((source, target) for source, target in ([d["languages"] for d in several] or [meta["languages"]]))
+        splits: dict[str, Split] = {}
+        for name in meta["splits"]:
+            source, target = _open_pieces(folder, name)
+            sizes = [direction["pairs"][name] for direction in several] or [len(source)]
+            splits[name] = Split(folder, name, source, target, make_parts(pairs, sizes))
         return PreparedCorpus(
             folder,
-            source,
-            target,
+            pairs,
             Tokenizer((folder / "tokenizer.model").read_bytes()),
             Report.from_dict(meta["report"]),
             splits["train"],
@@ -218,6 +275,17 @@ def open_prepared(folder: Path) -> PreparedCorpus:
         raise
     except (OSError, ValueError, KeyError, TypeError, TokenizerError) as error:
         raise CorpusError(f"{folder}: not a prepared corpus or damaged ({error}); prepare it again") from None
+
+
+def _name_directions(pairs: Sequence[tuple[str, str]], splits: dict[str, SplitContent]) -> dict[str, Any]:
+    if len(pairs) == 1:
+        return {"languages": pairs[0]}
+    return {
+        "directions": [
+            {"languages": pair, "pairs": {name: split.sizes[number] for name, split in splits.items()}}
+            for number, pair in enumerate(pairs)
+        ]
+    }
 
 
 def _open_pieces(folder: Path, split: str) -> Iterator[Pieces]:

@@ -101,11 +101,11 @@ def read_tsv(path: Path, columns: tuple[int, int] = (0, 1)) -> ParallelText:
 def read_all(
     src: Sequence[Path], tgt: Sequence[Path], tsv: Sequence[Path], columns: tuple[int, int], name: str
 ) -> list[ParallelText]:
-    """All text of one split; `name` (train, valid, test) names the settings in errors."""
+    """All text of one split of one direction; `name` (data.train, data.valid, ...) names the settings in errors."""
     if len(src) != len(tgt):
-        raise CorpusError(f"data.{name}_src names {len(src)} files but data.{name}_tgt {len(tgt)}; give as many")
+        raise CorpusError(f"{name}_src names {len(src)} files but {name}_tgt {len(tgt)}; give as many")
     for one, other in zip(src, tgt, strict=True):
         if os.path.abspath(one) == os.path.abspath(other):
-            raise CorpusError(f"{one}: given as source and as target of {name}")
+            raise CorpusError(f"{one}: given as source and as target of {name.rpartition('.')[2]}")
     pairs = [read_pair(one, other) for one, other in zip(src, tgt, strict=True)]
     return pairs + [read_tsv(path, columns) for path in tsv]

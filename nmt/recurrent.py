@@ -1,4 +1,4 @@
-"""Recurrent layers: the cell that carries a state along a sequence.
+"""Recurrent layers: the cell that carries a state along a sequence, as tanh RNN, GRU or LSTM.
 
 In the way of the data: used by **encoder** and **decoder**. A layer takes a sequence and a state and gives a sequence
 and the state behind it; it keeps nothing between calls. One step is a sequence of length one.
@@ -11,54 +11,141 @@ import torch
 from torch import Tensor, nn
 
 
-class LSTM(nn.Module):
-    """One LSTM layer in one direction (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
+class Recurrent(nn.Module):
+    """One layer in one direction; the cells below say what a step is.
 
-        i, f, g, o = W x_t + b + U h_{t-1}
-        c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g)        h_t = sigmoid(o) * tanh(c_t)
+        a_t = W x_t + b,     u_t = U h_{t-1}
+        a_t = LN(W x_t),     u_t = LN(U h_{t-1})        with `norm` (Ba et al. 2016, eq. 20)
 
-    The state is the list [h, c], each (N, H). Sequences run through torch's fused kernel; a single step, and layers
-    whose weights were quantised (`fused` False), through the two lines above.
+    The state is a list of tensors (N, H), the output h first. Sequences run through torch's fused kernels; a single
+    step, normalised cells, and layers whose weights were quantised (`fused` False), through `step`.
     """
 
+    states: Final[int]
     fused: Final[bool]
 
-    def __init__(self, input_size: int, hidden_size: int, *, fused: bool = True) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        gates: int,
+        states: int = 1,
+        hidden_bias: bool = False,
+        norm: bool = False,
+        fused: bool = True,
+    ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.fused = fused
-        self.input = nn.Linear(input_size, 4 * hidden_size)  # W, b; the gates in the order i, f, g, o
-        self.hidden = nn.Linear(hidden_size, 4 * hidden_size, bias=False)  # U
+        self.states = states
+        """tensors in the state"""
+        self.fused = fused and not norm
+        self.input = nn.Linear(input_size, gates * hidden_size, bias=not norm)  # W, b; the gates one after another
+        self.hidden = nn.Linear(hidden_size, gates * hidden_size, bias=hidden_bias and not norm)  # U
+        # Their own biases stand for b.
+        self.input_norm = nn.LayerNorm(gates * hidden_size) if norm else nn.Identity()
+        self.hidden_norm = nn.LayerNorm(gates * hidden_size) if norm else nn.Identity()
         nn.init.xavier_uniform_(self.input.weight)
-        for gate in self.hidden.weight.data.chunk(4):
+        for gate in self.hidden.weight.data.chunk(gates):
             nn.init.orthogonal_(gate)
-        nn.init.zeros_(self.input.bias)
-        # A forget gate that starts open lets gradients reach far back (Jozefowicz et al. 2015).
-        nn.init.ones_(self.input.bias.data[hidden_size : 2 * hidden_size])
+        for linear in (self.input, self.hidden):
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
 
     def forward(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Run along `inputs` (N, T, I) from `state`: the outputs (N, T, H) and the state behind the last one."""
         if self.fused:  # noqa: SIM102 - alone it is a constant, so that scripting drops the branch for int8 weights
             if inputs.size(1) > 1:
-                return self._sequence(inputs, state)
-        gates = self.input(inputs)
-        hidden, cell = state[0], state[1]
+                return self.sequence(inputs, state)
+        projected = self.input_norm(self.input(inputs))
         outputs: list[Tensor] = []
         for t in range(inputs.size(1)):
-            i, f, g, o = (gates[:, t] + self.hidden(hidden)).chunk(4, dim=-1)
-            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-            hidden = torch.sigmoid(o) * torch.tanh(cell)
-            outputs.append(hidden)
-        return torch.stack(outputs, dim=1), [hidden, cell]
+            state = self.step(projected[:, t], self.hidden_norm(self.hidden(state[0])), state)
+            outputs.append(state[0])
+        return torch.stack(outputs, dim=1), state
 
-    def _sequence(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def step(self, inputs: Tensor, hidden: Tensor, state: list[Tensor]) -> list[Tensor]:
+        """The next state from a_t `inputs` and u_t `hidden`, each (N, gates * H), and the last state."""
+        raise NotImplementedError
+
+    def sequence(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The same as `forward`, by torch's fused kernel."""
+        raise NotImplementedError
+
+    def zero_state(self, like: Tensor) -> list[Tensor]:
+        """The state of zeros for the rows of `like` (N, ...), of its type and device."""
+        zeros = like.new_zeros(like.size(0), self.hidden_size)
+        return [zeros] * self.states
+
+
+class RNN(Recurrent):
+    """The simple recurrent layer (Elman 1990): h_t = tanh(a_t + u_t)."""
+
+    def __init__(self, input_size: int, hidden_size: int, *, norm: bool = False, fused: bool = True) -> None:
+        super().__init__(input_size, hidden_size, gates=1, norm=norm, fused=fused)
+
+    def step(self, inputs: Tensor, hidden: Tensor, state: list[Tensor]) -> list[Tensor]:
+        """h_t"""
+        return [torch.tanh(inputs + hidden)]
+
+    def sequence(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """By torch.rnn_tanh."""
+        bias = self.input.bias
+        weights = [self.input.weight, self.hidden.weight, bias, torch.zeros_like(bias)]
+        initial = state[0].unsqueeze(0).contiguous()
+        outputs, hidden = torch.rnn_tanh(inputs, initial, weights, True, 1, 0.0, self.training, False, True)
+        return outputs, [hidden.squeeze(0)]
+
+
+class GRU(Recurrent):
+    """One GRU layer (Cho et al. 2014), the reset gate behind the product, as in torch and cuDNN.
+
+    r, z = sigmoid(a^r + u^r), sigmoid(a^z + u^z)        n = tanh(a^n + r * u^n)
+    h_t = (1 - z) * n + z * h_{t-1}
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, *, norm: bool = False, fused: bool = True) -> None:
+        super().__init__(input_size, hidden_size, gates=3, hidden_bias=True, norm=norm, fused=fused)
+
+    def step(self, inputs: Tensor, hidden: Tensor, state: list[Tensor]) -> list[Tensor]:
+        """h_t"""
+        reset_in, update_in, new_in = inputs.chunk(3, dim=-1)
+        reset, update, new = hidden.chunk(3, dim=-1)
+        candidate = torch.tanh(new_in + torch.sigmoid(reset_in + reset) * new)
+        return [torch.lerp(candidate, state[0].to(candidate.dtype), torch.sigmoid(update_in + update))]
+
+    def sequence(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """By torch.gru."""
+        weights = [self.input.weight, self.hidden.weight, self.input.bias, self.hidden.bias]
+        initial = state[0].unsqueeze(0).contiguous()
+        outputs, hidden = torch.gru(inputs, initial, weights, True, 1, 0.0, self.training, False, True)
+        return outputs, [hidden.squeeze(0)]
+
+
+class LSTM(Recurrent):
+    """One LSTM layer (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000). The state is [h, c].
+
+    i, f, g, o = a_t + u_t
+    c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g)        h_t = sigmoid(o) * tanh(c_t), with `norm` of LN(c_t)
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, *, norm: bool = False, fused: bool = True) -> None:
+        super().__init__(input_size, hidden_size, gates=4, states=2, norm=norm, fused=fused)
+        self.cell_norm = nn.LayerNorm(hidden_size) if norm else nn.Identity()
+        # A forget gate that starts open lets gradients reach far back (Jozefowicz et al. 2015).
+        bias: Tensor = (self.input_norm if norm else self.input).bias  # type: ignore[assignment]
+        nn.init.ones_(bias.data[hidden_size : 2 * hidden_size])
+
+    def step(self, inputs: Tensor, hidden: Tensor, state: list[Tensor]) -> list[Tensor]:
+        """[h_t, c_t]"""
+        i, f, g, o = (inputs + hidden).chunk(4, dim=-1)
+        cell = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
+        return [torch.sigmoid(o) * torch.tanh(self.cell_norm(cell)), cell]
+
+    def sequence(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """By torch.lstm."""
         bias = self.input.bias
         weights = [self.input.weight, self.hidden.weight, bias, torch.zeros_like(bias)]
         initial = [s.unsqueeze(0).contiguous() for s in state]
         outputs, hidden, cell = torch.lstm(inputs, initial, weights, True, 1, 0.0, self.training, False, True)
         return outputs, [hidden.squeeze(0), cell.squeeze(0)]
-
-    def zero_state(self, like: Tensor) -> list[Tensor]:
-        """The state [h, c] of zeros for the rows of `like` (N, ...), of its type and device."""
-        zeros = like.new_zeros(like.size(0), self.hidden_size)
-        return [zeros, zeros]

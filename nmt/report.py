@@ -42,6 +42,8 @@ class Report:
     files: list[FileReport] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
     """pairs a split"""
+    directions: dict[str, dict[str, int]] = field(default_factory=dict)
+    """of them, where there are several directions: pairs a split and direction"""
     pieces: dict[str, int] = field(default_factory=dict)
     """pieces a split, both sides"""
     unknown: dict[str, int] = field(default_factory=dict)
@@ -51,7 +53,10 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        if not self.directions:  # a corpus of one direction has no such entry
+            del values["directions"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Report:
@@ -75,6 +80,9 @@ class Report:
             if split in self.pieces:
                 text += f", {self.pieces[split]:,} pieces, {self.unknown[split]:,} unknown"
             lines.append(text)
+            if split in self.directions:
+                shares = (f"{name} {count:,}" for name, count in self.directions[split].items())
+                lines.append(f"       of these {', '.join(shares)}")
         if self.tokenizer:
             lines.append(f"tokenizer: {self.tokenizer}")
         return "\n".join(lines + [f"warning: {warning}" for warning in self.warnings])

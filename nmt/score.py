@@ -15,10 +15,10 @@ from tqdm import tqdm
 from nmt.artifact import Artifact
 from nmt.cleaning import clean
 from nmt.cli import main_guard
-from nmt.errors import TranslationError
 from nmt.loading import Parser, add_model_arguments, file_arguments, language_arguments, load_from
 from nmt.reading import read_pair
 from nmt.special import EOS, PAD
+from nmt.translator import Translator
 
 BATCH_PIECES = 4000
 """padded pieces a batch, on the longer side"""
@@ -28,10 +28,10 @@ BATCH_PIECES = 4000
 def score(model: Artifact, pairs: Sequence[tuple[str, str]], *, target: str = "") -> list[list[float]]:
     """The log-probability of each target piece and of the end, for each pair of source and translation, in order.
 
-    `target` is the target language where the model has several.
+    `target` is the target language where the model has several. Raises `TranslationError` for an unknown one.
     """
     encode = model.tokenizer.encode
-    prefix = _prefix(model, target)
+    prefix = Translator.of(model).tag(target)
     src = [[*prefix, *encode(clean(text)), EOS] for text, _ in pairs]
     tgt = [[*encode(clean(text)), EOS] for _, text in pairs]
     found: list[list[float]] = [[] for _ in pairs]
@@ -43,15 +43,6 @@ def score(model: Artifact, pairs: Sequence[tuple[str, str]], *, target: str = ""
         for row, values in zip(rows, output.tolist(), strict=True):
             found[row] = values[: len(tgt[row])]
     return found
-
-
-def _prefix(model: Artifact, target: str) -> list[int]:
-    manifest = model.manifest
-    if not manifest.target_tags:
-        return []
-    if target not in manifest.target_languages:
-        raise TranslationError(f"choose a target language: --target {' or '.join(manifest.target_languages)}")
-    return [model.tokenizer.tag(target)]
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

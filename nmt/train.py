@@ -24,8 +24,8 @@ from nmt.arguments import command_to_resume, parse
 from nmt.batching import Batch, BucketSampler, train_batches
 from nmt.checkpoint import Progress, load_tokenizer, restore, save_checkpoint, snapshot, start_run
 from nmt.cli import main_guard
-from nmt.config import Config
-from nmt.corpus import CorpusSettings, prepare
+from nmt.config import Config, DirectionConfig
+from nmt.corpus import CorpusSettings, Direction, prepare
 from nmt.device import has_fast_bfloat16, keep_freed_memory, pick_device
 from nmt.distributed import Processes
 from nmt.engine import SearchOptions
@@ -34,7 +34,7 @@ from nmt.journal import Journal
 from nmt.loss import batch_loss
 from nmt.model import Seq2Seq
 from nmt.optim import WeightAverage, get_lr, make_optimizer
-from nmt.prepared import PreparedCorpus
+from nmt.prepared import PreparedCorpus, Split
 from nmt.validation import Validator
 
 
@@ -95,9 +95,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
             return progress
         progress.finished = ""
     elif world.rank == 0:
-        start_run(
-            folder, config, tokenizer, list(zip(corpus.valid.source_lines, corpus.valid.target_lines, strict=True))[:32]
-        )
+        start_run(folder, config, tokenizer, samples(corpus.valid))
     journal.open()
     journal.say(describe(config, corpus, model, device, world.size))
     precision = pick_precision(options.precision, device)
@@ -119,7 +117,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
             progress.best_bleu, progress.best_step = scores["bleu"], progress.step
             progress.signature = validator.signature
             if world.rank == 0:
-                info = describe_model(config, progress, sampler.epoch, clock(), device)
+                info = describe_model(config, corpus, progress, scores, sampler.epoch, clock(), device)
                 save_checkpoint(folder / "best.pt", {"model": model.state_dict(), "info": info})
         if options.average_decay:
             average.swap(model)
@@ -223,16 +221,23 @@ def corpus_settings(config: Config) -> CorpusSettings:
             return ()
         return tuple(data.root / p for p in ([paths] if isinstance(paths, Path) else paths))
 
+    def resolve(direction: DirectionConfig) -> Direction:
+        return Direction(
+            source_language=direction.source_language,
+            target_language=direction.target_language,
+            train_src=below(direction.train_src),
+            train_tgt=below(direction.train_tgt),
+            train_tsv=below(direction.train_tsv),
+            valid_src=below(direction.valid_src),
+            valid_tgt=below(direction.valid_tgt),
+            test_src=below(direction.test_src),
+            test_tgt=below(direction.test_tgt),
+        )
+
+    several = tuple(map(resolve, data.directions))
     return CorpusSettings(
-        source_language=data.source_language,
-        target_language=data.target_language,
-        train_src=below(data.train_src),
-        train_tgt=below(data.train_tgt),
-        train_tsv=below(data.train_tsv),
-        valid_src=below(data.valid_src),
-        valid_tgt=below(data.valid_tgt),
-        test_src=below(data.test_src),
-        test_tgt=below(data.test_tgt),
+        **({} if several else vars(resolve(data))),
+        directions=several,
         valid_size=data.valid_size,
         test_size=data.test_size,
         split_seed=data.split_seed,
@@ -244,6 +249,20 @@ def corpus_settings(config: Config) -> CorpusSettings:
         deduplicate=data.deduplicate,
         drop_test_overlap=data.drop_test_overlap,
     )
+
+
+def samples(split: Split, count: int = 32) -> list[tuple[str, ...]]:
+    """The first pairs of each direction, `count` in all, for the parity check of an export.
+
+    Source and target sentence, and the target language where the model is told it by a tag.
+    """
+    found: list[tuple[str, ...]] = []
+    for number, part in enumerate(split.parts):
+        share = (count * (number + 1)) // len(split.parts) - (count * number) // len(split.parts)
+        rows = zip(split.source_lines[part.rows], split.target_lines[part.rows], strict=True)
+        tag = (part.target_language,) if split.target_tags else ()
+        found += [(*row, *tag) for row in list(rows)[:share]]
+    return found
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
@@ -258,7 +277,7 @@ def describe(config: Config, corpus: PreparedCorpus, model: nn.Module, device: t
     parameters = sum(p.numel() for p in model.parameters())
     precision = str(pick_precision(config.training.precision, device)).removeprefix("torch.")
     return (
-        f"{config.data.source_language}-{config.data.target_language}: {len(corpus.train):,} training pairs, "
+        f"{' '.join(map(str, corpus.train.parts))}: {len(corpus.train):,} training pairs, "
         f"{len(corpus.valid):,} validation pairs, {corpus.tokenizer.vocabulary:,} pieces, "
         f"{parameters / 1e6:.1f} M parameters, {precision} on {processes} x {device} "
         f"({torch.get_num_threads()} threads), config {config.digest()}"
@@ -266,12 +285,22 @@ def describe(config: Config, corpus: PreparedCorpus, model: nn.Module, device: t
 
 
 def describe_model(
-    config: Config, progress: Progress, epoch: int, seconds: float, device: torch.device
+    config: Config,
+    corpus: PreparedCorpus,
+    progress: Progress,
+    scores: dict[str, float],
+    epoch: int,
+    seconds: float,
+    device: torch.device,
 ) -> dict[str, Any]:
     """How a saved model came about; goes into the checkpoint and from there into the exported file."""
+    languages: dict[str, Any] = dict(zip(("source_language", "target_language"), corpus.pairs[0], strict=True))
+    each: dict[str, Any] = {}
+    if len(corpus.pairs) > 1:
+        languages = {"pairs": [list(pair) for pair in corpus.pairs], "target_tags": bool(corpus.train.target_tags)}
+        each = {"valid_bleu_by_direction": {str(part): round(scores[f"bleu {part}"], 2) for part in corpus.valid.parts}}
     return {
-        "source_language": config.data.source_language,
-        "target_language": config.data.target_language,
+        **languages,
         "max_source_pieces": config.data.max_length,
         "beam": config.search.beam,
         "length_penalty": config.search.length_penalty,
@@ -281,6 +310,7 @@ def describe_model(
         "epochs": epoch,
         "minutes": round(seconds / 60, 2),
         "valid_bleu": round(progress.best_bleu, 2),
+        **each,
         "valid_signature": progress.signature,
         "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",
         "threads": torch.get_num_threads(),

@@ -109,30 +109,34 @@ class Translator:
         *,
         max_source_pieces: int = DEFAULT_MAX_SOURCE_PIECES,
         source_language: str = "",
+        target_language: str = "",
         target_tags: Sequence[str] = (),
     ) -> None:
         """`engine` is needed by `translate` only.
 
-        max_source_pieces: longer segments are cut. source_language: code, for the rules of sentences. target_tags:
-        the languages to choose from, of a model that is told its target by a tag.
+        max_source_pieces: longer segments are cut. source_language: code, for the rules of sentences. target_language:
+        the only one, so that another is refused. target_tags: the languages to choose from, of a model that is told
+        its target by a tag.
         """
         self.tokenizer = tokenizer
         self.engine = engine
         self.max_source_pieces = max_source_pieces
         self.source_language = source_language
+        self.target_language = target_language
         self.target_tags = tuple(target_tags)
 
     @classmethod
     def of(cls, artifact: Artifact, engine: Engine | None = None) -> Translator:
         """A translator with an artifact's tokenizer and limits."""
         manifest = artifact.manifest
-        sources = manifest.source_languages
+        sources, targets = manifest.source_languages, manifest.target_languages
         return cls(
             artifact.tokenizer,
             engine,
             max_source_pieces=manifest.max_source_pieces,
             source_language=sources[0] if len(sources) == 1 else "",
-            target_tags=manifest.target_languages if manifest.target_tags else (),
+            target_language=targets[0] if len(targets) == 1 else "",
+            target_tags=targets if manifest.target_tags else (),
         )
 
     def translate(
@@ -184,7 +188,7 @@ class Translator:
         A line that the model can take stays whole unless `split_sentences`. `source` and `target` are language codes;
         a target is needed only where the model has several. Raises `TranslationError` for an unknown one.
         """
-        tag = self._tag(target)
+        tag = self.tag(target)
         known: dict[str, list[int]] = {}
 
         def length(part: str) -> int:
@@ -202,6 +206,21 @@ class Translator:
             parts.append(part or _CONTROL.sub("", span.text))
         requests = tuple(part.request for part in parts if isinstance(part, Segment))
         return Plan(text, tuple(parts), requests, options)
+
+    def tag(self, target: str) -> tuple[int, ...]:
+        """The pieces that tell the model its target language (its code, or nothing), none where it has one only.
+
+        Raises `TranslationError` where the model does not translate to it, or needs to be told and is not.
+        """
+        choice = self.target_tags or ((self.target_language,) if self.target_language else ())
+        known = ", ".join(choice)
+        if target and choice and target not in choice:
+            raise TranslationError(f"target language {target!r} is not known to this model; it has {known}")
+        if not self.target_tags:
+            return ()
+        if not target:
+            raise TranslationError(f"the model has several target languages; choose one of {known} (--target)")
+        return (self.tokenizer.tag(target),)
 
     def revise(self, plan: Plan, results: Iterable[Result]) -> Plan | None:
         """The plan with each segment cut in two whose best translation did not end, None where there is none such.
@@ -286,15 +305,6 @@ class Translator:
         ids = known.get(span.text)
         ids = self.tokenizer.encode(text) if ids is None else ids
         return Segment(text, Request(key, (*tag, *ids, EOS), options), halved) if ids else None
-
-    def _tag(self, target: str) -> tuple[int, ...]:
-        """The pieces that tell the model its target language, none where it has one only."""
-        if not self.target_tags:
-            return ()
-        if target not in self.target_tags:
-            what = f"target language {target!r} is not known" if target else "the model has several target languages"
-            raise TranslationError(f"{what}; choose one of {', '.join(self.target_tags)}")
-        return (self.tokenizer.tag(target),)
 
     def _text(self, segment: Segment, hypothesis: Hypothesis) -> str:
         if UNK not in hypothesis.ids:

@@ -15,7 +15,7 @@ from nmt.batching import ordered_batches
 from nmt.engine import Engine, SearchOptions
 from nmt.loss import batch_loss
 from nmt.model import Seq2Seq
-from nmt.prepared import Split
+from nmt.prepared import Part, Split
 from nmt.search import BeamSearch
 from nmt.tokenizer import Tokenizer
 from nmt.translator import Translator
@@ -37,7 +37,10 @@ class Validator:
 
     @torch.no_grad()
     def validate(self, model: Seq2Seq) -> dict[str, float]:
-        """loss (nats a piece), perplexity, bleu and sentences a second."""
+        """loss (nats a piece), perplexity, bleu and sentences a second.
+
+        With several directions `bleu` is the mean of theirs, all counted alike, and `bleu en-de` is that of one.
+        """
         model.eval()
         nll, tokens = 0.0, 0
         for batch in ordered_batches(self.split, batch_tokens=self.batch_tokens):
@@ -45,16 +48,29 @@ class Validator:
             nll += float(batch_nll)
             tokens += batch.target_tokens
         began = time.monotonic()
-        translator = Translator(self.tokenizer, Engine(BeamSearch(model), device=self.device))
-        hypotheses = [t.text for t in translator.translate(self.split.source_lines, self.search)]
+        engine = Engine(BeamSearch(model), device=self.device)
+        translator = Translator(self.tokenizer, engine, target_tags=self.split.target_tags)
+        bleu = {str(part): self._bleu(translator, part) for part in self.split.parts}
         seconds = time.monotonic() - began
-        bleu = self.metric.corpus_score(hypotheses, [self.split.reference_lines])
         self.signature = str(self.metric.get_signature())
         model.train()
         loss = nll / max(tokens, 1)
+        each = {f"bleu {direction}": score for direction, score in bleu.items()} if len(bleu) > 1 else {}
         return {
             "loss": loss,
             "perplexity": math.exp(min(loss, 100.0)),
-            "bleu": bleu.score,
-            "sentences_per_second": len(hypotheses) / max(seconds, 1e-9),
+            "bleu": sum(bleu.values()) / len(bleu),
+            **each,
+            "sentences_per_second": len(self.split) / max(seconds, 1e-9),
         }
+
+    def _bleu(self, translator: Translator, part: Part) -> float:
+        """BLEU of one direction."""
+        translations = translator.translate(
+            self.split.source_lines[part.rows],
+            self.search,
+            source=part.source_language,
+            target=part.target_language,
+        )
+        hypotheses = [translation.text for translation in translations]
+        return float(self.metric.corpus_score(hypotheses, [self.split.reference_lines[part.rows]]).score)

@@ -48,8 +48,8 @@ class Pipeline(Protocol):
 class Model:
     """One exported file at work.
 
-    pairs: normalised (source, target) codes. Text is prepared in ``pool``, so that the event loop stays free, and
-    searched in the worker's thread, together with all other requests.
+    pairs: (source, target) codes, as the model has them. Text is prepared in ``pool``, so that the event loop stays
+    free, and searched in the worker's thread, together with all other requests.
     """
 
     def __init__(self, name: str, pairs: Sequence[Pair], pipeline: Pipeline, worker: Worker) -> None:
@@ -86,7 +86,7 @@ class Model:
 
     def warm_up(self) -> None:
         """Translate a little, from outside the event loop: the first steps are slow. Raises what goes wrong."""
-        source, target = self.pairs[0]
+        source, target = map(languages.normalise, self.pairs[0])
         asyncio.run(self.translate(WARM_UP, source, target, 1))
 
     def close(self, timeout_s: float) -> None:

@@ -138,7 +138,7 @@ def test_a_prepared_corpus_holds_text_pieces_and_references(settings: CorpusSett
         assert split.lengths[0].tolist() == [len(split.src(i)) for i in range(len(split))]
         assert split.source.ids.dtype == np.uint16
         assert isinstance(split.source.ids, np.memmap)
-    assert (corpus.source_language, corpus.target_language) == ("en", "de")
+    assert corpus.pairs == (("en", "de"),)
     assert corpus.report.unknown["valid"] == sum(
         int((ids == UNK).sum()) for ids in (corpus.valid.source.ids, corpus.valid.target.ids)
     )

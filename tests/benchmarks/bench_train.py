@@ -3,14 +3,22 @@
 Prints one JSON line a case. `ratio` is the arithmetic of a step's matrix products, done at the speed at which this
 machine multiplies large square matrices in the same precision in the same run, over the time that the step took: 1.0
 would be a step that is nothing but matrix products at peak.
+
+With `--baseline DIR`, another checkout of this project (say `git worktree add /tmp/before HEAD~5`), the two take turns,
+and each case says besides how many times as fast this one is: whether a change has cost the default model anything.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -87,10 +95,33 @@ def case(
     print(json.dumps(result), flush=True)
 
 
+def against(baseline: Path, rounds: int, turns: int = 5) -> None:
+    """Run this file by turns on this checkout and on `baseline`, and print the median of each case's ratios."""
+    here = Path(__file__).resolve().parents[2]
+    ratios: dict[str, list[float]] = {}
+    for turn in range(turns):
+        speeds = []
+        for checkout in (here, baseline.resolve())[:: 1 if turn % 2 else -1]:
+            command = [sys.executable, __file__, "--rounds", str(rounds)]
+            environment = {**os.environ, "PYTHONPATH": str(checkout)}
+            lines = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+            speeds.append([json.loads(line) for line in lines.splitlines()])
+        after, before = speeds[:: 1 if turn % 2 else -1]
+        for one, other in zip(after, before, strict=True):
+            name = f"{one['precision']} {one['sentences']} x {one['length']}"
+            ratios.setdefault(name, []).append(one["tokens_per_second"] / other["tokens_per_second"])
+    for name, values in ratios.items():
+        speedup = {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
+        print(json.dumps({"case": f"train-step {name}", "turns": turns, "ratio_to_baseline": speedup}), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10, help="counted steps a case")
+    parser.add_argument("--baseline", type=Path, metavar="DIR", help="another checkout to compare with")
     options = parser.parse_args()
+    if options.baseline:
+        return against(options.baseline, options.rounds)
     keep_freed_memory()
     precisions = [torch.float32] + [torch.bfloat16] * has_fast_bfloat16(torch.device("cpu"))
     for precision in precisions:

@@ -1,0 +1,33 @@
+"""The readout: one vector of each target position, from which the output layer scores the vocabulary.
+
+In the way of the data: decoder -> **readout** -> output layer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class DeepOutput(nn.Module):
+    """r_t = tanh(W [s_t ; c_t ; y_{t-1}] + b) (Pascanu et al. 2014; Bahdanau et al. 2015, A.2.2, there with maxout)."""
+
+    def __init__(self, state_size: int, context_size: int, input_size: int, output_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(state_size + context_size + input_size, output_size)
+
+    def forward(self, outputs: Tensor, context: Tensor, inputs: Tensor) -> Tensor:
+        """(N, T, O) from the top layer's `outputs`, the `context` and the decoder's `inputs`, each (N, T, ·)."""
+        return torch.tanh(self.linear(torch.cat([outputs, context, inputs], dim=-1)))
+
+
+class AttentionalOutput(nn.Module):
+    """r_t = tanh(W [s_t ; c_t] + b) (Luong et al. 2015, eq. 5): the previous piece is seen through the state only."""
+
+    def __init__(self, state_size: int, context_size: int, input_size: int, output_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(state_size + context_size, output_size)
+
+    def forward(self, outputs: Tensor, context: Tensor, inputs: Tensor) -> Tensor:
+        """(N, T, O), as in `DeepOutput`."""
+        return torch.tanh(self.linear(torch.cat([outputs, context], dim=-1)))

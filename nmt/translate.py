@@ -99,7 +99,8 @@ def present(number: int, translation: Translation, *, nbest: int, scores: bool, 
     if alignments:
         for segment in translation.segments:
             weights = segment.attention.tolist()
-            text += f"\n\n{draw_alignment(segment.source_pieces, segment.target_pieces, weights, width=width)}"
+            drawing = draw_alignment(segment.source_pieces, segment.target_pieces, weights, width=width)
+            text += f"\n\n{drawing if segment.attention.any() else '(this model has no attention to draw)'}"
         text += "\n"
     return text
 

@@ -319,10 +319,14 @@ class Translator:
         ids, spans = self.tokenizer.encode_with_offsets(segment.text)
         shift = len(segment.request.src) - 1 - len(ids)  # a language tag stands before the text
         unknown = [i for i, index in enumerate(ids) if index == UNK] or list(range(len(ids)))
-        surfaces = []
+        surfaces: list[str] = []
         for index, weights in zip(hypothesis.ids, hypothesis.attention, strict=False):
             if index == UNK:
-                begin, end = spans[max(unknown, key=lambda i: float(weights[i + shift]))]
+                if weights.any():
+                    place = max(unknown, key=lambda i: float(weights[i + shift]))
+                else:  # a model without attention looks nowhere: in the order of the source
+                    place = unknown[min(len(surfaces), len(unknown) - 1)]
+                begin, end = spans[place]
                 surfaces.append(segment.text[begin:end].strip())
         return surfaces
 

@@ -219,6 +219,15 @@ def test_unknown_pieces_take_the_most_attended_source_text() -> None:
     assert translator.join(plan, [Result(request.key, [hypothesis], None)]).text.strip() in "fox"
 
 
+def test_without_attention_unknown_pieces_are_taken_in_order() -> None:
+    translator = Translator(tokenizer())
+    plan = translator.plan("你 fox 好", GREEDY)
+    (request,) = plan.requests
+    nowhere = torch.zeros(4, len(request.src))
+    hypothesis = Hypothesis([UNK, UNK, UNK], -0.1, -0.1, [-0.05] * 4, nowhere, True)
+    assert translator.join(plan, [Result(request.key, [hypothesis], None)]).text == "你好好"
+
+
 def test_needs_an_engine() -> None:
     with pytest.raises(ValueError, match="needs an engine"):
         Translator(tokenizer()).translate(["a"])

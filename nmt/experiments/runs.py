@@ -1,0 +1,158 @@
+"""Train the members and translate the test set: one after another, or several side by side in processes of their own.
+
+In the way of the data: configs and corpus -> **runs** -> run folders and hypotheses, which all else is computed from.
+
+    OUT/runs/MEMBER/            a run folder as of nmt.train
+    OUT/hypotheses/MEMBER.txt   the test set as the member's best model translates it, a sentence a line
+
+What is there is not done again, and a run that was killed goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+import torch
+
+from nmt.atomic import atomic_write
+from nmt.checkpoint import load_checkpoint, load_run
+from nmt.config import Config, load_config
+from nmt.device import pick_device
+from nmt.engine import Engine, Result, SearchOptions
+from nmt.errors import CheckpointError, NMTError
+from nmt.experiments.plan import Member
+from nmt.journal import clock
+from nmt.prepared import Split
+from nmt.search import BeamSearch
+from nmt.train import train
+from nmt.translator import Translation, Translator
+
+
+def say(line: str) -> None:
+    """Tell how far the experiment is."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def run_folder(out: Path, name: str) -> Path:
+    """Where a member is trained."""
+    return out / "runs" / name
+
+
+def hypotheses_file(out: Path, name: str) -> Path:
+    """Where a member's translations of the test set are."""
+    return out / "hypotheses" / f"{name}.txt"
+
+
+def is_done(out: Path, member: Member) -> bool:
+    """Whether the member is trained and has translated.
+
+    Raises `CheckpointError` when what is there was made with other settings.
+    """
+    return _state(run_folder(out, member.name), member.config) == "finished" and _has_translated(out, member)
+
+
+def produce(out: Path, member: Member, test: Split) -> None:
+    """Train a member and translate the test set, as far as that is not done."""
+    folder = run_folder(out, member.name)
+    state = _state(folder, member.config)
+    if state != "finished":
+        if state == "new" and folder.exists():
+            shutil.rmtree(folder)  # killed before its first checkpoint
+        train(member.config, folder, resume=state == "begun")
+    if not _has_translated(out, member):
+        began = time.monotonic()
+        lines = [" ".join(t.text.split()) for t in translate(out, member, test.source_lines)]
+        path = hypotheses_file(out, member.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write("".join(f"{line}\n" for line in lines).encode())
+        say(f"test set: {len(lines):,} sentences translated in {clock(time.monotonic() - began)} min")
+
+
+def _state(folder: Path, config: Config) -> str:
+    """new, begun or finished."""
+    if not (folder / "last.pt").exists():
+        return "new"
+    if (kept := load_config(folder / "config.yaml").digest()) != config.digest():
+        raise CheckpointError(
+            f"{folder}: was trained with other settings (config {kept}, now {config.digest()}); "
+            "give --out another folder, or remove this one"
+        )
+    return "finished" if load_checkpoint(folder / "last.pt")["progress"]["finished"] else "begun"
+
+
+def _has_translated(out: Path, member: Member) -> bool:
+    return hypotheses_file(out, member.name).exists()
+
+
+def translate(out: Path, member: Member, lines: Sequence[str]) -> list[Translation]:
+    """Translate `lines` with the member's best model, each line as one sentence.
+
+    The Translator, but without its second try: translations that do not end within their limit are not made anew from
+    two halves, which would hide what a fixed context does to long sentences.
+    """
+    device = pick_device(member.config.training.device)
+    run = load_run(run_folder(out, member.name))
+    engine = Engine(BeamSearch(run.model.to(device)), device=device)
+    translator = Translator(run.tokenizer, max_source_pieces=1 << 20)
+    search = member.config.search
+    options = SearchOptions(beam=search.beam, length_penalty=search.length_penalty)
+    with torch.inference_mode():
+        plans = [translator.plan(line, options) for line in lines]
+        results: dict[object, Result] = {r.key: r for r in engine.run([r for plan in plans for r in plan.requests])}
+    return [translator.join(plan, [results[r.key] for r in plan.requests]) for plan in plans]
+
+
+def produce_side_by_side(members: Sequence[Member], arguments: Sequence[str], jobs: int, threads: int) -> None:
+    """`produce` the members, `jobs` at a time, each by the experiment's own command: its name and `arguments`.
+
+    When this process is told to stop, so are they, and they save where they are. Raises `NMTError` when some failed.
+    """
+    waiting = deque(members)
+    running: dict[str, tuple[subprocess.Popen[str], threading.Thread]] = {}
+    failed: list[str] = []
+    done = 0
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                name = waiting.popleft().name
+                own = ["--members", name, "--jobs", "1", "--threads", str(threads), "--only-train"]
+                command = [sys.executable, "-m", "nmt.experiments", *arguments, *own]
+                process = subprocess.Popen(
+                    command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+                )
+                relay = threading.Thread(target=_relay, args=(name, process.stderr), daemon=True)
+                relay.start()
+                running[name] = process, relay
+            for name, (process, relay) in list(running.items()):
+                if process.poll() is not None:
+                    relay.join()
+                    del running[name]
+                    done += 1
+                    failed += [name] * (process.returncode != 0)
+                    say(f"[{name}] {'failed' if process.returncode else 'done'}: {done} of {len(members)} members")
+            time.sleep(0.1)
+    finally:
+        for process, _ in running.values():
+            process.terminate()
+        for process, relay in running.values():
+            process.wait()
+            relay.join()
+    if failed:
+        raise NMTError(f"{', '.join(failed)} failed, see above; run the same command again to go on")
+
+
+def _relay(name: str, stream: IO[str]) -> None:
+    with stream:
+        for line in stream:
+            say(f"[{name}] {line.rstrip()}")

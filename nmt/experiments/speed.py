@@ -1,0 +1,89 @@
+"""How fast the members train, measured in turns: machines drift, ratios of neighbours in time do not.
+
+In the way of the data: configs and batches -> **speed** -> table.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nmt.batching import Batch
+from nmt.config import Config
+from nmt.device import pick_device
+from nmt.loss import batch_loss
+from nmt.model import Seq2Seq
+from nmt.optim import WeightAverage, make_optimizer
+from nmt.train import pick_precision
+
+WARM_UP = 2
+"""rounds that do not count"""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a member trains."""
+
+    tokens_per_second: float
+    """target pieces, median over the rounds"""
+    ratio: float
+    """of its speed to the baseline's on the same batch, median over the rounds"""
+
+
+def measure(
+    configs: dict[str, Config], baseline: str, batches: Sequence[Batch], vocabulary: int, threads: int
+) -> dict[str, Speed]:
+    """Time one training step of each member on each batch, in turns; a round is a batch, the first ones warm up.
+
+    `baseline` is one of `configs`. The device is idle before a clock is read.
+    """
+    torch.set_num_threads(threads)
+    steps = {name: training_step(config, vocabulary) for name, config in configs.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in configs}
+    for batch in batches:
+        for name, step in steps.items():
+            seconds[name].append(step(batch))
+    tokens = [batch.target_tokens for batch in batches[WARM_UP:]]
+    counted = {name: times[WARM_UP:] for name, times in seconds.items()}
+    return {
+        name: Speed(
+            statistics.median(n / t for n, t in zip(tokens, times, strict=True)),
+            statistics.median(b / t for b, t in zip(counted[baseline], times, strict=True)),
+        )
+        for name, times in counted.items()
+    }
+
+
+def training_step(config: Config, vocabulary: int) -> Callable[[Batch], float]:
+    """A function that makes one whole training step, as in `nmt.train`, and returns the seconds that it took."""
+    options = config.training
+    device = pick_device(options.device)
+    torch.manual_seed(options.seed)
+    model = Seq2Seq(config.model, vocabulary).to(device).train()
+    optimizer = make_optimizer(model, options.learning_rate, options.weight_decay, options.betas)
+    average = WeightAverage(model, options.average_decay)
+    precision = pick_precision(options.precision, device)
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    def step(batch: Batch) -> float:
+        wait()
+        began = time.perf_counter()
+        there = batch.to(device)
+        loss, _ = batch_loss(model, there, options.label_smoothing, precision)
+        (loss / there.target_tokens).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
+        optimizer.step()
+        average.update(model)
+        optimizer.zero_grad(set_to_none=True)
+        wait()
+        return time.perf_counter() - began
+
+    return step

@@ -112,10 +112,17 @@ class MultiHeadAttention(Attention):
 
 
 class LuongDotAttention(Attention):
-    """The scalar product of decoder and encoder state, of one size (Luong et al. 2015, eq. 8): e_ij = s_i^T h_j."""
+    """The scalar product of decoder and encoder state, of one size (Luong et al. 2015, eq. 8).
+
+        e_ij = s_i^T h_j / sqrt(D)
+
+    Luong's has no divisor, and no layer norm either: the products of normalised states are so large that a softmax of
+    them is all on one piece from the start, and learns nothing (Vaswani et al. 2017, 3.2.1).
+    """
 
     def __init__(self, memory_size: int) -> None:
         super().__init__(memory_size)
+        self.scale = memory_size**-0.5
 
     def memory(self, states: Tensor, summary: Tensor, mask: Tensor) -> Memory:
         """The states are their own keys."""
@@ -123,14 +130,20 @@ class LuongDotAttention(Attention):
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """See `Attention`."""
-        return attend(torch.bmm(query, memory.keys.transpose(1, 2)), memory)
+        return attend(torch.bmm(query * self.scale, memory.keys.transpose(1, 2)), memory)
 
 
 class LuongGeneralAttention(Attention):
-    """The scalar product with a matrix between the states (Luong et al. 2015, eq. 8): e_ij = s_i^T W_a h_j."""
+    """The scalar product with a matrix between the states (Luong et al. 2015, eq. 8).
+
+        e_ij = s_i^T W_a h_j / sqrt(H)
+
+    The divisor is as in `LuongDotAttention`; a smaller W_a would give the same energies, but change too fast.
+    """
 
     def __init__(self, query_size: int, memory_size: int) -> None:
         super().__init__(memory_size)
+        self.scale = query_size**-0.5
         self.key = nn.Linear(memory_size, query_size, bias=False)  # W_a
 
     def memory(self, states: Tensor, summary: Tensor, mask: Tensor) -> Memory:
@@ -139,7 +152,7 @@ class LuongGeneralAttention(Attention):
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """See `Attention`."""
-        return attend(torch.bmm(query, memory.keys.transpose(1, 2)), memory)
+        return attend(torch.bmm(query * self.scale, memory.keys.transpose(1, 2)), memory)
 
 
 def normalise(energies: Tensor, mask: Tensor) -> Tensor:

@@ -47,8 +47,8 @@ class ZeroState(nn.Module):
         self.hidden_size = hidden_size
 
     def forward(self, states: Tensor, summary: Tensor, mask: Tensor) -> list[Tensor]:
-        """A state (B, H) for each layer."""
-        return [summary.new_zeros(summary.size(0), self.hidden_size)] * self.layers
+        """A state (B, H) for each layer, each a tensor of its own: the search writes into them."""
+        return [summary.new_zeros(summary.size(0), self.hidden_size) for _ in range(self.layers)]
 
 
 BRIDGES = {"last": LastState, "mean": MeanState, "zero": ZeroState}

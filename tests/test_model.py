@@ -1,120 +1,103 @@
-"""Properties of the whole model: padding, teacher forcing, gradients, tying, scripting."""
+"""What the whole model adds to its parts: embeddings, tying, dropout. The properties of all members: test_family.py."""
+
+from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from nmt.config import DecoderConfig, EncoderConfig, ModelConfig
+from nmt.config import ModelConfig
 from nmt.encoder import flip_index
 from nmt.model import Seq2Seq
 from nmt.special import BOS, EOS, PAD
+from tests.family import DEFAULTS, member, seeded
 
 VOCABULARY = 13
+SRC = torch.tensor([[5, 6, 7, 8, EOS], [9, EOS, PAD, PAD, PAD], [4, 4, EOS, PAD, PAD]])
+LENGTHS = torch.tensor([5, 2, 3])
+TGT = torch.tensor([[BOS, 5, 6, 7], [BOS, 9, 9, 9], [BOS, 4, 12, 11]])
 
 
-def tiny(layers: int = 2, **options: object) -> Seq2Seq:
+def tiny(**options: object) -> Seq2Seq:
+    """The default member, small."""
+    return seeded(member(DEFAULTS, **options), VOCABULARY)
+
+
+@pytest.mark.parametrize(("tying", "tables"), [("three_way", 1), ("target", 2), ("none", 3)])
+def test_embeddings_are_tied(tying: str, tables: int) -> None:
+    model = tiny(tying=tying)
+    target, source, output = model.embedding.weight, model.source_embedding.weight, model.output.weight
+    assert len({id(target), id(source), id(output)}) == tables
+    assert (output is target) == (tying != "none")
+    assert (source is target) == (tying == "three_way")
+    wide = [p for p in model.parameters() if p.shape == (VOCABULARY, 6)]
+    assert len(wide) == tables, "a shared table is one parameter"
+
+
+@pytest.mark.parametrize("tying", ["three_way", "target", "none"])
+def test_embeddings_start_with_length_one_and_padding_with_none(tying: str) -> None:
     torch.manual_seed(0)
-    config = ModelConfig(
-        embedding=6,
-        encoder=EncoderConfig(layers=layers, hidden=5),
-        decoder=DecoderConfig(layers=layers, hidden=7, attention_size=4),
-        **{"dropout": 0.0, "dropout_embedding": 0.0, "dropout_word": 0.0, **options},
-    )
-    model = Seq2Seq(config, VOCABULARY).eval()
-    for parameter in model.parameters():  # biases and norms too: zeros and ones hide mistakes
-        parameter.data.add_(0.1 * torch.randn_like(parameter))
-    model.embedding.weight.data[PAD] = 0
-    return model
+    model = Seq2Seq(ModelConfig.model_validate({"embedding": 64, "tying": tying}), 500)
+    for embed, table in ((model.embed_source, model.source_embedding), (model.embed_target, model.embedding)):
+        assert table.weight[4:].norm(dim=1).mean().item() == pytest.approx(1.0, abs=0.05)
+        assert table.weight[PAD].eq(0).all()
+        model.eval()
+        torch.testing.assert_close(embed(torch.tensor([[7]]))[0, 0], table.weight[7] * 8.0)
+    assert model.output.bias.eq(0).all()
 
 
-def sentences() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    src = torch.tensor([[5, 6, 7, 8, EOS], [9, EOS, PAD, PAD, PAD], [4, 4, EOS, PAD, PAD]])
-    tgt = torch.tensor([[BOS, 5, 6, 7], [BOS, 9, 9, 9], [BOS, 4, 12, 11]])
-    return src, torch.tensor([5, 2, 3]), tgt
+def test_source_and_target_are_looked_up_in_their_own_tables() -> None:
+    model = tiny(tying="none")
+    assert not torch.allclose(model.embed_source(TGT), model.embed_target(TGT))
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("layer_norm", [True, False])
-def test_step_by_step_equals_teacher_forcing(layers: int, layer_norm: bool) -> None:
-    model = tiny(layers, layer_norm=layer_norm)
-    src, lengths, tgt = sentences()
-    expected = model.output(model(src, lengths, tgt))
-    memory, state = model.encode(src, lengths)
-    for t in range(tgt.size(1)):
-        logits, state, weights = model.step(tgt[:, t], state, memory)
-        torch.testing.assert_close(logits, expected[:, t])
-        torch.testing.assert_close(weights.sum(-1), torch.ones(3))
+def test_tables_keep_their_tie_in_a_checkpoint() -> None:
+    one, other = tiny(tying="target"), Seq2Seq(member(DEFAULTS, tying="target"), VOCABULARY).eval()
+    other.load_state_dict(one.state_dict())
+    assert other.output.weight is other.embedding.weight
+    torch.testing.assert_close(other(SRC, LENGTHS, TGT), one(SRC, LENGTHS, TGT), rtol=0, atol=0)
 
 
-def test_a_sentence_does_not_see_its_batch() -> None:
-    model = tiny()
-    src, lengths, tgt = sentences()
-    together = model(src, lengths, tgt)
-    for b in range(3):
-        alone = model(src[b : b + 1, : lengths[b]], lengths[b : b + 1], tgt[b : b + 1])
-        torch.testing.assert_close(alone[0], together[b])
-
-
-def test_what_stands_on_padding_does_not_matter() -> None:
-    model = tiny()
-    src, lengths, tgt = sentences()
-    expected = model(src, lengths, tgt)
-    filled = torch.where(src == PAD, torch.tensor(10), src)
-    torch.testing.assert_close(model(filled, lengths, tgt), expected)
-
-
-def test_beams_share_the_memory_of_their_sentence() -> None:
-    model = tiny()
-    src, lengths, _ = sentences()
-    memory, state = model.encode(src, lengths)
-    beams = 3
-    tokens = torch.tensor([4, 5, 6, 7, 8, 9, 10, 11, 12])
-    wide, _, _ = model.step(tokens, [s.repeat_interleave(beams, 0) for s in state], memory)
-    for k in range(beams):
-        narrow, _, _ = model.step(tokens[k::beams], state, memory)
-        torch.testing.assert_close(wide[k::beams], narrow)
-
-
-def test_the_future_is_not_seen() -> None:
-    model = tiny()
-    src, lengths, tgt = sentences()
-    changed = tgt.clone()
-    changed[:, 3] = 8
-    torch.testing.assert_close(model(src, lengths, changed)[:, :3], model(src, lengths, tgt)[:, :3])
-    assert not torch.allclose(model(src, lengths, changed)[:, 3], model(src, lengths, tgt)[:, 3])
-
-
-def test_gradients_reach_every_parameter() -> None:
-    model = tiny().train()
-    src, lengths, tgt = sentences()
-    model.output(model(src, lengths, tgt)).square().sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-
-
-def test_gradcheck_in_double() -> None:
-    model = tiny().double()
-    src, lengths, tgt = sentences()
-    name = "encoder.layers.0.back.hidden.weight"  # the furthest from the output
-
-    def loss(values: torch.Tensor) -> torch.Tensor:
-        readout: torch.Tensor = torch.func.functional_call(model, {name: values}, (src, lengths, tgt))
-        return readout.square().sum()
-
-    weight = model.get_parameter(name).detach().clone().requires_grad_()
-    assert torch.autograd.gradcheck(loss, (weight,), eps=1e-5, fast_mode=True)
-
-
-def test_embeddings_are_tied_three_ways() -> None:
-    model = tiny()
-    assert model.output.weight is model.embedding.weight
-
-
-def test_dropout_only_while_training() -> None:
-    model = tiny(dropout=0.5, dropout_embedding=0.5, dropout_word=0.5)
-    src, lengths, tgt = sentences()
-    torch.testing.assert_close(model(src, lengths, tgt), model(src, lengths, tgt))
+@pytest.mark.parametrize("dropout", ["dropout", "dropout_embedding", "dropout_word"])
+def test_dropout_only_while_training(dropout: str) -> None:
+    model = tiny(**{dropout: 0.5})
+    torch.testing.assert_close(model(SRC, LENGTHS, TGT), model(SRC, LENGTHS, TGT), rtol=0, atol=0)
     model.train()
-    assert not torch.allclose(model(src, lengths, tgt), model(src, lengths, tgt))
+    assert not torch.allclose(model(SRC, LENGTHS, TGT), model(SRC, LENGTHS, TGT))
+
+
+@pytest.mark.parametrize("wiring", ["gnmt", "bahdanau", "luong", "conditional"])
+@pytest.mark.parametrize("feeding", [False, True])
+def test_dropout_is_everywhere(wiring: str, feeding: bool) -> None:
+    """On each layer's output, the context and the readout: half of the numbers at p = 0.5, others in other rows."""
+    choice = {**DEFAULTS, "encoder.layers": 2, "decoder.layers": 2, "decoder.wiring": wiring}
+    config = member({**choice, "decoder.input_feeding": feeding}, dropout=0.5)
+    model = seeded(config, VOCABULARY).train()
+    read: dict[str, tuple[Tensor, ...]] = {}
+    upper = "upper.cells.0" if wiring in ("gnmt", "conditional") else "stack.cells.1"
+    for name in ("encoder.layers.1.ahead", f"decoder.wiring.{upper}", "decoder.readout"):
+
+        def watch(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+            read[name.split(".")[1]] = inputs
+
+        model.get_submodule(name).register_forward_pre_hook(watch)
+    rows = 40
+    src, lengths, tgt = (x[:1].expand(rows, *x.shape[1:]) for x in (SRC, LENGTHS, TGT))
+    parts = {"readout": model(src, lengths, tgt)}
+    outputs, context, inputs = read["readout"]
+    parts |= {"encoder, below": read["layers"][0], "decoder, above": outputs, "context": context}
+    parts["decoder, below"] = read["wiring"][0][:, :, : config.decoder.hidden]
+    if wiring != "luong":
+        parts["context, as the upper layer reads it"] = read["wiring"][0][:, :, config.decoder.hidden :]
+    if feeding:
+        parts["readout, as it is fed"] = inputs[:, :, -config.embedding :]
+    parts["encoder, above"] = model.encoder(model.embed_source(src), lengths)[0]
+    for name, values in parts.items():
+        dropped = values[:, -1] == 0
+        share = 0.75 if name.startswith("context") else 0.5  # its states have gone through the encoder's
+        assert dropped.double().mean().item() == pytest.approx(share, abs=0.1), name
+        assert dropped.unique(dim=0).size(0) > 10, name
+    assert not parts["decoder, below"].eq(0).equal(parts["decoder, above"].eq(0)), "layers must not share a mask"
 
 
 def test_flip_turns_round_within_the_length() -> None:

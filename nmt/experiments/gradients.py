@@ -16,6 +16,7 @@ the geometric mean of g_d / g_0 over all sentences that are long enough is repor
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -62,7 +63,7 @@ def by_distance(norms: Tensor, lengths: Tensor, size: int, *, reverse: bool = Fa
     """
     distance = torch.arange(size).expand(len(lengths), size)
     position = distance if reverse else lengths.unsqueeze(1) - 1 - distance
-    chosen = norms.double().gather(1, position).clamp_min(1e-300)  # a gradient may be zero in float32
+    chosen = norms.double().gather(1, position).clamp_min(1e-300)  # a gradient may be zero all the same
     logs: NDArray[np.float64] = chosen.log().numpy()
     return logs
 
@@ -70,9 +71,10 @@ def by_distance(norms: Tensor, lengths: Tensor, size: int, *, reverse: bool = Fa
 def gradient_by_distance(model: Any, split: Split, pieces: int, *, reverse: bool = False) -> tuple[list[float], int]:
     """Geometric mean of g_d / g_0 for d = 0 .. `pieces` - 1, and over how many sentences.
 
-    They are the first of `split` with at least `pieces` source pieces, the end sign counted.
+    They are the first of `split` with at least `pieces` source pieces, the end sign counted. Computed in float64: what
+    a network without gates lets through over 30 steps is no float32 any more.
     """
-    model.eval()
+    model = copy.deepcopy(model).double().eval()
     chosen = np.flatnonzero(split.source.lengths + 1 >= pieces)[:SENTENCES]
     logs: list[NDArray[np.float64]] = []
     for begin in range(0, len(chosen), BATCH):

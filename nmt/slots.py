@@ -74,7 +74,7 @@ def open_slots(memory: Memory, state: list[Tensor], limits: Limits, beam: int, f
     `state` is the decoder's first, each (B, ·).
     """
     shape = [memory.mask.size(0), beam]
-    repeated = [s.unsqueeze(1).expand(-1, beam, -1).contiguous() for s in state]
+    repeated = [s.unsqueeze(1).repeat(1, beam, 1) for s in state]  # copies: the search writes into them
     tokens = torch.full(shape, first, dtype=torch.int64, device=memory.mask.device)
     pool = torch.full(shape, float("-inf"), device=memory.mask.device)
     scores = pool.clone()

@@ -127,7 +127,6 @@ GRU = {"encoder.cell": "gru", "decoder.cell": "gru"}
 RNN = {"encoder.cell": "rnn", "decoder.cell": "rnn"}
 LUONG = {"decoder.wiring": "luong", "decoder.attention": "luong_dot"}
 GENERAL = {**LUONG, "decoder.attention": "luong_general"}
-NORM = {"layer_norm": True}
 FED = {"decoder.input_feeding": True}
 HEADS = {"decoder.heads": 2}
 DEEP = {"encoder.layers": 2, "decoder.layers": 2, "encoder.connections": "highway", "decoder.connections": "dense"}

@@ -37,8 +37,9 @@ class Processes:
         return cls(dist.get_rank(), size, device)
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group, all together: gloo's threads may abort a process whose peer still talks to it."""
         if self.size > 1:
+            dist.barrier()
             dist.destroy_process_group()
 
     @contextmanager

@@ -33,7 +33,7 @@ from torch import nn
 
 from nmt.device import has_fast_bfloat16, pick_device
 from nmt.errors import ArtifactError, TokenizerError
-from nmt.tokenizer import Tokenizer
+from nmt.text.tokenizer import Tokenizer
 
 FORMAT_VERSION: Final = 1
 DTYPES: Final = {

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nmt.cli import HelpFormatter, main_guard
-from nmt.corpus import CorpusSettings, clean_and_split
+from nmt.cli.parser import HelpFormatter, main_guard
+from nmt.corpus.fetch import CORPORA, fetch
+from nmt.corpus.prepare import CorpusSettings, clean_and_split
+from nmt.corpus.report import Report
 from nmt.errors import CorpusError
-from nmt.fetch import CORPORA, fetch
-from nmt.prepared import atomic_folder, write_text
-from nmt.report import Report
+from nmt.files import atomic_folder, write_text
 
 # The corpus names its settings as in a config; here they are options.
 _OPTIONS = {

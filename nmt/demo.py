@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from nmt.cli import main_guard
+from nmt.cli.parser import main_guard
 from nmt.errors import NMTError
 
 RUN = Path("runs/starter")

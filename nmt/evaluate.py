@@ -18,22 +18,19 @@ from typing import Any
 from tqdm import tqdm
 
 from nmt.artifact import Artifact
-from nmt.atomic import atomic_write
-from nmt.cli import main_guard
-from nmt.engine import SearchOptions
-from nmt.errors import NMTError
-from nmt.loading import (
-    Parser,
+from nmt.cli.model_options import (
     add_model_arguments,
     add_search_arguments,
     file_arguments,
     language_arguments,
-    load_from,
-    open_translator,
-    search_options,
     show_progress,
 )
-from nmt.reading import read_lines, read_pair
+from nmt.cli.parser import Parser, main_guard
+from nmt.corpus.reading import read_lines, read_pair
+from nmt.errors import NMTError
+from nmt.files import atomic_write
+from nmt.loading import load_from, open_translator, search_options
+from nmt.search.engine import SearchOptions
 from nmt.translator import Translation, Translator
 
 _CHUNK_LINES = 2000

@@ -21,22 +21,22 @@ import torch
 from torch import Tensor, nn
 
 from nmt.artifact import DTYPES, Artifact, Manifest, load_bytes, pack, torchscript
-from nmt.atomic import atomic_write
-from nmt.cleaning import clean
-from nmt.cli import main_guard
-from nmt.engine import Engine, Request, SearchOptions
+from nmt.cli.parser import Parser, main_guard
 from nmt.errors import ArtifactError
-from nmt.loading import Parser
-from nmt.quantized import quantise
-from nmt.search import BeamSearch, StepModel
-from nmt.special import EOS, PAD
-from nmt.tokenizer import Tokenizer
+from nmt.files import atomic_write
+from nmt.model.quantized import quantise
+from nmt.search.beam import BeamSearch
+from nmt.search.engine import Engine, Request, SearchOptions
+from nmt.search.interface import StepModel
+from nmt.text.cleaning import clean
+from nmt.text.special_ids import EOS, PAD
+from nmt.text.tokenizer import Tokenizer
 
 MAX_SAMPLES = 32
 
 
 class TrainedModel(Protocol):
-    """What is exported (nmt.checkpoint.Run): an eager model in float32 and evaluation mode, with what belongs to it."""
+    """What is exported (`nmt.training.checkpoint.Run`): an eager float32 model in evaluation mode, and its context."""
 
     @property
     def model(self) -> Any: ...
@@ -219,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--licence", default="", help="licence of the weights, for the manifest")
     options = parser.parse_args(argv)
 
-    from nmt.checkpoint import load_run  # here, so that exporting functions need no training code
+    from nmt.training.checkpoint import load_run  # here, so that exporting functions need no training code
 
     run = load_run(options.run)
     path = options.output or options.run / f"model-{options.dtype}.pt"

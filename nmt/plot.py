@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from nmt.atomic import atomic_write
 from nmt.errors import NMTError
+from nmt.files import atomic_write
 
 SPACE = "▁"
 """SentencePiece's sign for a space inside pieces"""

@@ -13,11 +13,12 @@ import torch
 from tqdm import tqdm
 
 from nmt.artifact import Artifact
-from nmt.cleaning import clean
-from nmt.cli import main_guard
-from nmt.loading import Parser, add_model_arguments, file_arguments, language_arguments, load_from
-from nmt.reading import read_pair
-from nmt.special import EOS, PAD
+from nmt.cli.model_options import add_model_arguments, file_arguments, language_arguments
+from nmt.cli.parser import Parser, main_guard
+from nmt.corpus.reading import read_pair
+from nmt.loading import load_from
+from nmt.text.cleaning import clean
+from nmt.text.special_ids import EOS, PAD
 from nmt.translator import Translator
 
 BATCH_PIECES = 4000

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nmt.cli import HelpFormatter, main_guard
+from nmt.cli.parser import HelpFormatter, main_guard
 from nmt.errors import NMTError
 
 

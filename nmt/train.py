@@ -7,35 +7,42 @@ folder (see checkpoint.py). Read `train` from top to bottom.
 from __future__ import annotations
 
 import contextlib
-import datetime
-import platform
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 from torch import nn
 
-from nmt.arguments import command_to_resume, parse
-from nmt.batching import Batch, BucketSampler, train_batches
-from nmt.checkpoint import Progress, load_tokenizer, restore, save_checkpoint, snapshot, start_run
-from nmt.cli import main_guard
+from nmt.cli.parser import main_guard
+from nmt.cli.train_options import command_to_resume, parse
 from nmt.config import Config, DirectionConfig
-from nmt.corpus import CorpusSettings, Direction, prepare
+from nmt.corpus.batching import Batch, BucketSampler, train_batches
+from nmt.corpus.prepare import CorpusSettings, Direction, prepare
+from nmt.corpus.prepared import PreparedCorpus
 from nmt.device import has_fast_bfloat16, keep_freed_memory, pick_device
-from nmt.distributed import Processes
-from nmt.engine import SearchOptions
 from nmt.errors import CheckpointError
-from nmt.journal import Journal
-from nmt.loss import batch_loss
-from nmt.model import Seq2Seq
-from nmt.optim import WeightAverage, get_lr, make_optimizer
-from nmt.prepared import PreparedCorpus, Split
-from nmt.validation import Validator
+from nmt.model.seq2seq import Seq2Seq
+from nmt.search.engine import SearchOptions
+from nmt.training.bounds import reason_to_stop, used, within_bounds
+from nmt.training.checkpoint import (
+    Progress,
+    describe_model,
+    load_tokenizer,
+    restore,
+    samples,
+    save_checkpoint,
+    snapshot,
+    start_run,
+)
+from nmt.training.distributed import Processes
+from nmt.training.loss import batch_loss
+from nmt.training.optim import WeightAverage, get_lr, make_optimizer
+from nmt.training.run_log import Journal
+from nmt.training.validation import Validator
 
 
 class Stop:
@@ -182,36 +189,6 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
     return progress
 
 
-def used(options: Any, step: int, sampler: BucketSampler, seconds: float) -> float:
-    """The share of the run's bound that is used up: the largest of steps, epochs and minutes, 0 to 1."""
-    shares = [0.0]
-    if options.max_steps:
-        shares.append(step / options.max_steps)
-    if options.max_epochs:
-        shares.append(sampler.epochs / options.max_epochs)
-    if options.max_minutes:
-        shares.append(seconds / 60 / options.max_minutes)
-    return max(shares)
-
-
-def within_bounds(options: Any, progress: Progress, sampler: BucketSampler) -> bool:
-    """Whether a run that has ended may go on, since its bound was raised."""
-    return not reason_to_stop(options, progress, sampler, progress.seconds)
-
-
-def reason_to_stop(options: Any, progress: Progress, sampler: BucketSampler, seconds: float) -> str:
-    """Why the run ends now, or nothing."""
-    if options.max_steps and progress.step >= options.max_steps:
-        return f"max_steps {options.max_steps}"
-    if options.max_epochs and sampler.epochs >= options.max_epochs:
-        return f"max_epochs {options.max_epochs}"
-    if options.max_minutes and seconds >= 60 * options.max_minutes:
-        return f"max_minutes {options.max_minutes:g}"
-    if progress.failures >= options.patience:
-        return f"no better BLEU in {options.patience} validations"
-    return ""
-
-
 def corpus_settings(config: Config) -> CorpusSettings:
     """The plain values that the corpus is prepared with, file names resolved below `data.root`."""
     data = config.data
@@ -251,20 +228,6 @@ def corpus_settings(config: Config) -> CorpusSettings:
     )
 
 
-def samples(split: Split, count: int = 32) -> list[tuple[str, ...]]:
-    """The first pairs of each direction, `count` in all, for the parity check of an export.
-
-    Source and target sentence, and the target language where the model is told it by a tag.
-    """
-    found: list[tuple[str, ...]] = []
-    for number, part in enumerate(split.parts):
-        share = (count * (number + 1)) // len(split.parts) - (count * number) // len(split.parts)
-        rows = zip(split.source_lines[part.rows], split.target_lines[part.rows], strict=True)
-        tag = (part.target_language,) if split.target_tags else ()
-        found += [(*row, *tag) for row in list(rows)[:share]]
-    return found
-
-
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
     """The type of the matrix products while training."""
     if name == "auto":
@@ -282,41 +245,6 @@ def describe(config: Config, corpus: PreparedCorpus, model: nn.Module, device: t
         f"{parameters / 1e6:.1f} M parameters, {precision} on {processes} x {device} "
         f"({torch.get_num_threads()} threads), config {config.digest()}"
     )
-
-
-def describe_model(
-    config: Config,
-    corpus: PreparedCorpus,
-    progress: Progress,
-    scores: dict[str, float],
-    epoch: int,
-    seconds: float,
-    device: torch.device,
-) -> dict[str, Any]:
-    """How a saved model came about; goes into the checkpoint and from there into the exported file."""
-    languages: dict[str, Any] = dict(zip(("source_language", "target_language"), corpus.pairs[0], strict=True))
-    each: dict[str, Any] = {}
-    if len(corpus.pairs) > 1:
-        languages = {"pairs": [list(pair) for pair in corpus.pairs], "target_tags": bool(corpus.train.target_tags)}
-        each = {"valid_bleu_by_direction": {str(part): round(scores[f"bleu {part}"], 2) for part in corpus.valid.parts}}
-    return {
-        **languages,
-        "max_source_pieces": config.data.max_length,
-        "beam": config.search.beam,
-        "length_penalty": config.search.length_penalty,
-        "config_digest": config.digest(),
-        "seed": config.training.seed,
-        "steps": progress.step,
-        "epochs": epoch,
-        "minutes": round(seconds / 60, 2),
-        "valid_bleu": round(progress.best_bleu, 2),
-        **each,
-        "valid_signature": progress.signature,
-        "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU",
-        "threads": torch.get_num_threads(),
-        "date": datetime.date.today().isoformat(),
-        "torch": str(torch.__version__),
-    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,19 +20,10 @@ from typing import IO
 
 from tqdm import tqdm
 
-from nmt.cli import main_guard
+from nmt.cli.model_options import add_model_arguments, add_search_arguments, language_arguments, show_progress
+from nmt.cli.parser import Parser, main_guard, positive
 from nmt.errors import NMTError, TranslationError
-from nmt.loading import (
-    Parser,
-    add_model_arguments,
-    add_search_arguments,
-    language_arguments,
-    load_from,
-    open_translator,
-    positive,
-    search_options,
-    show_progress,
-)
+from nmt.loading import load_from, open_translator, search_options
 from nmt.plot import draw_alignment
 from nmt.translator import Translation
 

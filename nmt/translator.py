@@ -17,19 +17,20 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import os
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from nmt.artifact import Artifact
-from nmt.cleaning import clean
-from nmt.engine import Engine, Hypothesis, Request, Result, SearchOptions
+from nmt.artifact import Artifact, load
 from nmt.errors import TranslationError
-from nmt.segments import Span, halve, split
-from nmt.special import EOS, UNK
-from nmt.tokenizer import Tokenizer
+from nmt.search.engine import Engine, Hypothesis, Request, Result, SearchOptions
+from nmt.text.cleaning import clean
+from nmt.text.segments import Span, halve, split
+from nmt.text.special_ids import EOS, UNK
+from nmt.text.tokenizer import Tokenizer
 
 DEFAULT_MAX_SOURCE_PIECES = 200
 END_LABEL = "</s>"
@@ -124,6 +125,17 @@ class Translator:
         self.source_language = source_language
         self.target_language = target_language
         self.target_tags = tuple(target_tags)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], device: str = "auto", dtype: str | None = None, *, slots: int = 64
+    ) -> Translator:
+        """Load an exported file and make it ready to translate, with the search defaults of its manifest.
+
+        Raises `ArtifactError` when the file is missing, damaged or of a newer format.
+        """
+        model = load(path, device, dtype)
+        return cls.of(model, Engine(model.search, slots=slots, device=model.device))
 
     @classmethod
     def of(cls, artifact: Artifact, engine: Engine | None = None) -> Translator:

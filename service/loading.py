@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from nmt import artifact
-from nmt.engine import Engine, SearchOptions
-from nmt.special import UNK
+from nmt.search.engine import Engine, SearchOptions
+from nmt.text.special_ids import UNK
 from nmt.translator import Plan, Translator
 from service import languages
 from service.models import Model, Models, Output

@@ -25,14 +25,14 @@ log = logging.getLogger("service.worker")
 
 
 class SearchRequest(Protocol):
-    """What the engine takes (nmt.engine.Request): here only its key matters, unique in the engine."""
+    """What the engine takes (nmt.search.engine.Request): here only its key matters, unique in the engine."""
 
     @property
     def key(self) -> Hashable: ...
 
 
 class SearchResult(Protocol):
-    """What the engine gives back (nmt.engine.Result)."""
+    """What the engine gives back (nmt.search.engine.Result)."""
 
     @property
     def key(self) -> Hashable: ...
@@ -41,7 +41,7 @@ class SearchResult(Protocol):
 
 
 class SearchEngine(Protocol):
-    """What the worker needs of nmt.engine.Engine."""
+    """What the worker needs of nmt.search.engine.Engine."""
 
     def add(self, request: Any) -> None: ...
     def cancel(self, key: Hashable) -> Any: ...

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from torch import nn
 
 from nmt.config import DecoderConfig, EncoderConfig, ModelConfig, known_options
-from nmt.model import Seq2Seq
-from nmt.special import PAD
+from nmt.model.seq2seq import Seq2Seq
+from nmt.text.special_ids import PAD
 
 Choice = Mapping[str, Any]
 

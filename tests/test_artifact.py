@@ -20,7 +20,7 @@ from nmt import artifact
 from nmt.artifact import Artifact, Manifest, load, load_bytes, pack, read_manifest
 from nmt.errors import ArtifactError
 from nmt.export import export, script
-from tests.copying import CopyRun, exported
+from tests.copy_model import CopyRun, exported
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -199,12 +199,12 @@ FRESH = """
 import sys
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked} or name in ("nmt.model", "nmt.train", "nmt.config", "nmt.checkpoint"):
+        if name.split(".")[0] in {blocked} or name in ("nmt.model", "nmt.train", "nmt.config", "nmt.training"):
             raise ModuleNotFoundError(f"blocked: {{name}}", name=name)
 sys.meta_path.insert(0, Block())
 sys.path[:0] = [{root!r}]
 from nmt import artifact
-from nmt.engine import Engine
+from nmt.search.engine import Engine
 from nmt.translator import Translator
 loaded = artifact.load({path!r})
 engine = Engine(loaded.search, slots=4, device=loaded.device)

@@ -20,11 +20,11 @@ from pathlib import Path
 import pytest
 
 from nmt import data
-from nmt import fetch as fetch_module
-from nmt.cli import main_guard
+from nmt.cli.parser import main_guard
+from nmt.corpus import fetch as fetch_module
+from nmt.corpus.fetch import CORPORA, fetch
 from nmt.data import main
 from nmt.errors import CorpusError
-from nmt.fetch import CORPORA, fetch
 
 ROOT = Path(__file__).resolve().parents[1]
 

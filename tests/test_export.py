@@ -13,14 +13,14 @@ import torch
 from nmt import export as exporting
 from nmt.artifact import DTYPES, load_bytes
 from nmt.config import ModelConfig
-from nmt.engine import Engine, SearchOptions
 from nmt.errors import ArtifactError
 from nmt.export import build, compare, convert, export, of_run
-from nmt.model import Seq2Seq
-from nmt.quantized import Int8Linear, quantise_rows
-from nmt.search import BeamSearch
+from nmt.model.quantized import Int8Linear, quantise_rows
+from nmt.model.seq2seq import Seq2Seq
+from nmt.search.beam import BeamSearch
+from nmt.search.engine import Engine, SearchOptions
 from nmt.translator import Translator
-from tests.copying import TEXT, CopyRun, tokenizer
+from tests.copy_model import TEXT, CopyRun, tokenizer
 
 SMALL = ModelConfig.model_validate(
     {"embedding": 24, "encoder": {"hidden": 16}, "decoder": {"hidden": 24, "attention_size": 16}}

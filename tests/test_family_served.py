@@ -11,18 +11,18 @@ import pytest
 import torch
 
 from nmt.artifact import load_bytes
-from nmt.checkpoint import load_checkpoint
 from nmt.config import Config, make_config
-from nmt.engine import Engine, Hypothesis, Request, SearchOptions
 from nmt.export import TOLERANCES, build
-from nmt.model import Seq2Seq
-from nmt.search import BeamSearch
-from nmt.special import BOS, EOS
+from nmt.model.seq2seq import Seq2Seq
+from nmt.search.beam import BeamSearch
+from nmt.search.engine import Engine, Hypothesis, Request, SearchOptions
+from nmt.text.special_ids import BOS, EOS
 from nmt.train import train
-from tests.copying import CopyRun, tokenizer
+from nmt.training.checkpoint import load_checkpoint
+from tests.copy_model import CopyRun, tokenizer
 from tests.family import DEFAULTS, OPTIONS, Choice, covering_array, each_value, member, name, seeded
 from tests.test_train import corpus, interrupt_at, options, same
-from tests.toy import greedy
+from tests.toy_model import greedy
 
 VOCABULARY = 13
 FEW = each_value(covering_array())

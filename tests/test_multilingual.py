@@ -19,20 +19,20 @@ from hypothesis import strategies as st
 
 from nmt import evaluate, score, translate
 from nmt.artifact import read_manifest
-from nmt.checkpoint import load_checkpoint, load_run
-from nmt.cli import main_guard
+from nmt.cli.parser import main_guard
 from nmt.config import Config, load_config, make_config
-from nmt.corpus import CorpusSettings, Direction, clean_and_split, prepare
+from nmt.corpus.prepare import CorpusSettings, Direction, clean_and_split, prepare
+from nmt.corpus.prepared import Pieces, PreparedCorpus, open_prepared
+from nmt.corpus.report import Report
 from nmt.errors import ConfigError, CorpusError, TranslationError
 from nmt.export import _samples, export
-from nmt.prepared import Pieces, PreparedCorpus, open_prepared
-from nmt.report import Report
-from nmt.tokenizer import Tokenizer
-from nmt.train import corpus_settings, samples, train
+from nmt.text.tokenizer import Tokenizer
+from nmt.train import corpus_settings, train
+from nmt.training.checkpoint import load_checkpoint, load_run, samples
 from nmt.translator import Translator
 from service.app import create_app
 from service.settings import load_settings
-from tests.copying import CopyRun
+from tests.copy_model import CopyRun
 from tests.service.fakes import client_of
 from tests.test_train import interrupt_at, same
 

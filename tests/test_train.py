@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from nmt.arguments import parse
-from nmt.checkpoint import load_checkpoint, load_run, save_checkpoint
+from nmt.cli.train_options import parse
 from nmt.config import Config, make_config
 from nmt.errors import CheckpointError, CorpusError
-from nmt.loss import batch_loss
 from nmt.train import Stop, main, train
+from nmt.training.checkpoint import load_checkpoint, load_run, save_checkpoint
+from nmt.training.loss import batch_loss
 
 WORDS = list("abcdefghijklmnop")
 
@@ -238,7 +238,7 @@ def test_resuming_with_another_text_is_refused(folder: Path) -> None:
 
 
 def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
-    from nmt.cli import main_guard
+    from nmt.cli.parser import main_guard
 
     code = main_guard(lambda: main(arguments))
     return code, capsys.readouterr().err

@@ -8,15 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from nmt.cleaning import clean
-from nmt.engine import Engine, Hypothesis, Result, SearchOptions
 from nmt.errors import TranslationError
-from nmt.search import BeamSearch
-from nmt.special import UNK
-from nmt.tokenizer import Tokenizer
+from nmt.search.beam import BeamSearch
+from nmt.search.engine import Engine, Hypothesis, Result, SearchOptions
+from nmt.text.cleaning import clean
+from nmt.text.special_ids import UNK
+from nmt.text.tokenizer import Tokenizer
 from nmt.translator import Segment, Translation, Translator
-from tests.copying import TEXT, CopyModel, tokenizer
-from tests.test_segments import ODD
+from tests.copy_model import TEXT, CopyModel, tokenizer
+from tests.text.test_segments import ODD
 
 GREEDY = SearchOptions(beam=1)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from nmt.cli import main_guard
+from nmt.cli.parser import main_guard
 from nmt.errors import ConfigError
 from nmt.experiments import attention
 from nmt.experiments.plan import FAMILY

@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 
-from nmt.atomic import atomic_write
-from nmt.checkpoint import load_run
+from nmt.corpus.prepared import PreparedCorpus
 from nmt.experiments import alignments, curves, scores, speed
 from nmt.experiments.gradients import gradient_by_distance
 from nmt.experiments.material import first_batches, target_tokens, test_split
 from nmt.experiments.plan import CorpusPlan, Member, Plan
 from nmt.experiments.runs import hypotheses_file, run_folder, say
 from nmt.experiments.table import markdown, read_csv, write_csv, write_matrix
-from nmt.model import Seq2Seq
-from nmt.prepared import PreparedCorpus, read_text
+from nmt.files import atomic_write, read_text
+from nmt.model.seq2seq import Seq2Seq
+from nmt.training.checkpoint import load_run
 
 
 @dataclass(frozen=True)

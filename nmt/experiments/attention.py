@@ -30,15 +30,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from nmt.arguments import separate
-from nmt.corpus import prepare
+from nmt.cli.parser import Parser, positive
+from nmt.cli.train_options import separate
+from nmt.corpus.prepare import prepare
 from nmt.device import keep_freed_memory
 from nmt.errors import ConfigError
 from nmt.experiments.analysis import Experiment, analyse
 from nmt.experiments.material import limit_validation, test_split
 from nmt.experiments.plan import ATTENTION, CorpusPlan, choose, config_of, load_plan, members_of
 from nmt.experiments.runs import is_done, produce, produce_side_by_side, say
-from nmt.loading import Parser, positive
 from nmt.train import corpus_settings
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from nmt.config import ModelConfig
-from nmt.model import Seq2Seq
+from nmt.model.seq2seq import Seq2Seq
 
 MULTIPLE = 4
 """h is a multiple of twice this: half of it is a direction of the encoder, or the attention"""

@@ -16,8 +16,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from nmt.atomic import atomic_write
 from nmt.experiments.table import read_csv, read_matrix
+from nmt.files import atomic_write
 from nmt.plot import save_heat_map
 
 Row = dict[str, str]

@@ -26,9 +26,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmt.batching import Batch, make_batch
-from nmt.loss import batch_loss
-from nmt.prepared import Split
+from nmt.corpus.batching import Batch, make_batch
+from nmt.corpus.prepared import Split
+from nmt.training.loss import batch_loss
 
 SENTENCES = 200
 """at most so many"""

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmt.atomic import atomic_write
-from nmt.batching import Batch, BucketSampler, make_batch
 from nmt.config import Config
+from nmt.corpus.batching import Batch, BucketSampler, make_batch
+from nmt.corpus.prepared import PreparedCorpus, Split
+from nmt.corpus.reading import read_pair
 from nmt.errors import ConfigError
-from nmt.prepared import PreparedCorpus, Split
-from nmt.reading import read_pair
+from nmt.files import atomic_write
 
 
 def limit_validation(config: Config, pairs: int, folder: Path) -> Config:

@@ -23,17 +23,17 @@ from typing import IO
 
 import torch
 
-from nmt.atomic import atomic_write
-from nmt.checkpoint import load_checkpoint, load_run
 from nmt.config import Config, load_config
+from nmt.corpus.prepared import Split
 from nmt.device import pick_device
-from nmt.engine import Engine, Result, SearchOptions
 from nmt.errors import CheckpointError, NMTError
 from nmt.experiments.plan import Member
-from nmt.journal import clock
-from nmt.prepared import Split
-from nmt.search import BeamSearch
+from nmt.files import atomic_write
+from nmt.search.beam import BeamSearch
+from nmt.search.engine import Engine, Result, SearchOptions
 from nmt.train import train
+from nmt.training.checkpoint import load_checkpoint, load_run
+from nmt.training.run_log import clock
 from nmt.translator import Translation, Translator
 
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nmt.batching import Batch
 from nmt.config import Config
+from nmt.corpus.batching import Batch
 from nmt.device import pick_device
-from nmt.loss import batch_loss
-from nmt.model import Seq2Seq
-from nmt.optim import WeightAverage, make_optimizer
+from nmt.model.seq2seq import Seq2Seq
 from nmt.train import pick_precision
+from nmt.training.loss import batch_loss
+from nmt.training.optim import WeightAverage, make_optimizer
 
 WARM_UP = 2
 """rounds that do not count"""

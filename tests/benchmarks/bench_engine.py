@@ -16,14 +16,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from nmt.attention import Memory
 from nmt.config import ModelConfig
-from nmt.engine import Engine, Request, SearchOptions
-from nmt.lane import limits_of, pad_sources
-from nmt.model import Seq2Seq
-from nmt.search import BeamSearch
-from nmt.slots import open_history
-from nmt.special import EOS
+from nmt.model.seq2seq import Seq2Seq
+from nmt.search.beam import BeamSearch
+from nmt.search.engine import Engine, Request, SearchOptions
+from nmt.search.interface import Memory
+from nmt.search.running import limits_of, pad_sources
+from nmt.search.slots import open_history
+from nmt.text.special_ids import EOS
 
 VOCABULARY = 8000
 

@@ -23,12 +23,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nmt.batching import Batch
 from nmt.config import ModelConfig
+from nmt.corpus.batching import Batch
 from nmt.device import has_fast_bfloat16, keep_freed_memory
-from nmt.loss import batch_loss
-from nmt.model import Seq2Seq
-from nmt.optim import WeightAverage, make_optimizer
+from nmt.model.seq2seq import Seq2Seq
+from nmt.training.loss import batch_loss
+from nmt.training.optim import WeightAverage, make_optimizer
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:

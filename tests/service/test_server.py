@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.copying import exported
+from tests.copy_model import exported
 
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 120.0  # a busy machine takes long to import torch

@@ -12,7 +12,7 @@ import pytest
 from service.__main__ import main
 from service.limits import RateLimiter
 from service.settings import PREFIX, Settings, load_settings, parse_arguments
-from tests.copying import exported
+from tests.copy_model import exported
 
 
 @pytest.fixture(autouse=True)

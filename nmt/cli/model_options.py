@@ -1,0 +1,69 @@
+"""Command-line options of the commands that use a model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Protocol
+
+from nmt import artifact
+from nmt.cli.parser import positive
+from nmt.search.engine import SearchOptions
+
+SEARCH_HELP = {
+    "beam": "hypotheses kept; 1 is greedy (default: the model's, else 5)",
+    "length_penalty": "exponent alpha of the length penalty, Wu et al. 2016, eq. 14 (default: the model's, else 1.0)",
+    "min_length": "shortest translation of a segment, pieces",
+    "max_length": "longest translation of a segment, pieces (default: by its source)",
+    "max_length_factor": "longest translation, as a multiple of the source pieces",
+    "max_length_extra": "so many pieces are added to that",
+    "no_repeat_ngram": "no sequence of so many pieces twice in a translation; 0 is off",
+}
+
+
+class Bar(Protocol):
+    """A progress bar (tqdm)."""
+
+    @property
+    def n(self) -> float: ...
+    def update(self, n: float) -> object: ...
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """MODEL and how it is computed."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="exported file or run folder")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--dtype", choices=artifact.DTYPES, help="type to compute in (default: the model's own)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's choice)")
+
+
+def add_search_arguments(parser: argparse.ArgumentParser) -> None:
+    """How translations are searched: the fields of SearchOptions, and the size of the engine."""
+    group = parser.add_argument_group("search")
+    for field in fields(SearchOptions):
+        if field.name in SEARCH_HELP:
+            name = "--" + field.name.replace("_", "-")
+            of_model = field.name in ("beam", "length_penalty")
+            default = None if of_model else field.default
+            kind = float if "float" in str(field.type) else int
+            group.add_argument(name, type=kind, default=default, metavar="N", help=SEARCH_HELP[field.name])
+    group.add_argument("--slots", type=positive, default=64, metavar="N", help="sentences searched at once")
+
+
+def show_progress(bar: Bar, begin: int, lines: int, share: float) -> None:
+    """Move a bar that counts lines to `begin` and the share of the next `lines` that is done."""
+    bar.update(begin + int(lines * share) - bar.n)
+
+
+def language_arguments(parser: argparse.ArgumentParser) -> None:
+    """For models of several languages."""
+    parser.add_argument("--source", default="", metavar="CODE", help="source language, for the rules of sentences")
+    parser.add_argument("--target", default="", metavar="CODE", help="target language, where the model has several")
+
+
+def file_arguments(names: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Required text files, plain or gzip."""
+    for name in names:
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="FILE", help="text file, plain or gzip")

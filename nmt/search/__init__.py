@@ -1,0 +1,1 @@
+"""Beam search and the engine that drives it. Needs torch only."""

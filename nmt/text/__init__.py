@@ -1,0 +1,1 @@
+"""Text and pieces: cleaning, segments, SentencePiece. Needs sentencepiece only."""

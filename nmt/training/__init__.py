@@ -1,0 +1,1 @@
+"""What the training loop (nmt/train.py) is made of."""

@@ -6,6 +6,7 @@ translations, is tested by paired bootstrap resampling (Koehn 2004, as in sacreB
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -23,14 +24,15 @@ from nmt.cli.model_options import (
     add_search_arguments,
     file_arguments,
     language_arguments,
+    load_from,
+    search_keywords,
     show_progress,
 )
 from nmt.cli.parser import Parser, main_guard
 from nmt.corpus.reading import read_lines, read_pair
 from nmt.errors import NMTError
 from nmt.files import atomic_write
-from nmt.loading import load_from, open_translator, search_options
-from nmt.search.engine import SearchOptions
+from nmt.search.engine import Engine, SearchOptions
 from nmt.translator import Translation, Translator
 
 _CHUNK_LINES = 2000
@@ -93,17 +95,29 @@ def compare(
 
 
 def translate(
-    translator: Translator, lines: Sequence[str], search: SearchOptions, *, source: str = "", target: str = ""
+    translator: Translator,
+    lines: Sequence[str],
+    search: SearchOptions,
+    *,
+    source_language: str = "",
+    target_language: str = "",
 ) -> tuple[list[Translation], float]:
     """Translate `lines` with a progress bar on a terminal; returns the translations and the seconds they took."""
-    translator.translate(lines[:2], search, source=source, target=target)  # the first calls compile: not timed
+    translator.translate(  # the first calls compile: not timed
+        lines[:2], search, source_language=source_language, target_language=target_language
+    )
     found: list[Translation] = []
     began = time.monotonic()
     with tqdm(total=len(lines), unit=" lines", disable=not sys.stderr.isatty(), leave=False) as bar:
         for begin in range(0, len(lines), _CHUNK_LINES):
             chunk = lines[begin : begin + _CHUNK_LINES]
-            progress = partial(show_progress, bar, begin, len(chunk))
-            found += translator.translate(chunk, search, source=source, target=target, progress=progress)
+            found += translator.translate(
+                chunk,
+                search,
+                source_language=source_language,
+                target_language=target_language,
+                progress=partial(show_progress, bar, begin, len(chunk)),
+            )
     return found, time.monotonic() - began
 
 
@@ -130,9 +144,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     others = _other_lines(options.compare, len(text.src))
     metrics()  # a missing package should not show after minutes of translating
     model = load_from(options)
-    search = search_options(options, model)
-    languages = {"source": options.source, "target": options.target}
-    found, seconds = translate(open_translator(model, options), text.src, search, **languages)
+    translator = _translator(model, options)
+    search = translator.search_options(**search_keywords(options))
+    languages = {"source_language": options.source, "target_language": options.target}
+    found, seconds = translate(translator, text.src, search, **languages)
     hypotheses = [" ".join(translation.text.split("\n")) for translation in found]
     if options.output:
         with atomic_write(options.output) as file:
@@ -157,15 +172,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     if options.compare:
         if others is None:
-            other = load_from(options, options.compare)
-            translations, _ = translate(
-                open_translator(other, options), text.src, search_options(options, other), **languages
-            )
+            other = _translator(load_from(options, options.compare), options)
+            translations, _ = translate(other, text.src, other.search_options(**search_keywords(options)), **languages)
             others = [" ".join(translation.text.split("\n")) for translation in translations]
         found_comparison = compare(hypotheses, others, text.tgt, options.samples)
         result["compare"] = {"other": str(options.compare), **{k: asdict(v) for k, v in found_comparison.items()}}
     print(json.dumps(result, ensure_ascii=False, indent=2) if options.json else report(result))
     return 0
+
+
+def _translator(model: Artifact, options: argparse.Namespace) -> Translator:
+    return Translator.from_artifact(model, Engine(model.search, slots=options.slots, device=model.device))
 
 
 def report(result: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ MAX_SAMPLES = 32
 
 
 class TrainedModel(Protocol):
-    """What is exported (`nmt.training.checkpoint.Run`): an eager float32 model in evaluation mode, and its context."""
+    """What is exported (`nmt.training.run_folder.Run`): an eager float32 model in evaluation mode, and its context."""
 
     @property
     def model(self) -> Any: ...
@@ -141,8 +141,8 @@ def describe(run: TrainedModel, dtype: str, licence: str = "") -> Manifest:
     )
 
 
-def of_run(run: TrainedModel, device: torch.device, dtype: str | None = None) -> Artifact:
-    """A trained model as an artifact that was never a file: eager, for commands that are given a run folder."""
+def from_run(run: TrainedModel, device: torch.device, dtype: str | None = None) -> Artifact:
+    """Return a trained model as an artifact in memory, eager instead of scripted: for callers given a run folder."""
     name = dtype or "float32"
     model = convert(run.model, name).to(device)
     search = BeamSearch(model).eval()
@@ -219,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--licence", default="", help="licence of the weights, for the manifest")
     options = parser.parse_args(argv)
 
-    from nmt.training.checkpoint import load_run  # here, so that exporting functions need no training code
+    from nmt.training.run_folder import load_run  # here, so that exporting functions need no training code
 
     run = load_run(options.run)
     path = options.output or options.run / f"model-{options.dtype}.pt"

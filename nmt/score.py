@@ -13,10 +13,9 @@ import torch
 from tqdm import tqdm
 
 from nmt.artifact import Artifact
-from nmt.cli.model_options import add_model_arguments, file_arguments, language_arguments
+from nmt.cli.model_options import add_model_arguments, file_arguments, language_arguments, load_from
 from nmt.cli.parser import Parser, main_guard
 from nmt.corpus.reading import read_pair
-from nmt.loading import load_from
 from nmt.text.cleaning import clean
 from nmt.text.special_ids import EOS, PAD
 from nmt.translator import Translator
@@ -32,7 +31,7 @@ def score(model: Artifact, pairs: Sequence[tuple[str, str]], *, target: str = ""
     `target` is the target language where the model has several. Raises `TranslationError` for an unknown one.
     """
     encode = model.tokenizer.encode
-    prefix = Translator.of(model).tag(target)
+    prefix = Translator.from_artifact(model).tag(target)
     src = [[*prefix, *encode(clean(text)), EOS] for text, _ in pairs]
     tgt = [[*encode(clean(text)), EOS] for _, text in pairs]
     found: list[list[float]] = [[] for _ in pairs]

@@ -20,12 +20,19 @@ from typing import IO
 
 from tqdm import tqdm
 
-from nmt.cli.model_options import add_model_arguments, add_search_arguments, language_arguments, show_progress
+from nmt.cli.model_options import (
+    add_model_arguments,
+    add_search_arguments,
+    language_arguments,
+    load_from,
+    search_keywords,
+    show_progress,
+)
 from nmt.cli.parser import Parser, main_guard, positive
 from nmt.errors import NMTError, TranslationError
-from nmt.loading import load_from, open_translator, search_options
 from nmt.plot import draw_alignment
-from nmt.translator import Translation
+from nmt.search.engine import Engine
+from nmt.translator import Translation, Translator
 
 WINDOW_LINES = 2000
 _READ_BYTES = 1 << 20
@@ -123,8 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         source, name = _open_source(options, stack)
         sink = stack.enter_context(open(options.output, "wb")) if options.output else sys.stdout.buffer
         model = load_from(options)
-        translator = open_translator(model, options)
-        search = search_options(options, model, options.nbest)
+        translator = Translator.from_artifact(model, Engine(model.search, slots=options.slots, device=model.device))
+        search = translator.search_options(**search_keywords(options))
         show_bar = sys.stderr.isatty() and (options.file is not None or not sys.stdin.isatty())
         bar = stack.enter_context(tqdm(unit=" lines", disable=not show_bar, file=sys.stderr))
         width = os.get_terminal_size().columns if sys.stdout.isatty() else 100
@@ -135,8 +142,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 texts,
                 search,
                 split_sentences=options.split_sentences,
-                source=options.source,
-                target=options.target,
+                source_language=options.source,
+                target_language=options.target,
                 progress=partial(show_progress, bar, count, len(texts)),
             ):
                 shown = present(

@@ -4,63 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from nmt import artifact
-from nmt.search.engine import Engine, SearchOptions
-from nmt.text.special_ids import UNK
-from nmt.translator import Plan, Translator
+from nmt.search.engine import Engine
+from nmt.translator import Translator
 from service import languages
-from service.models import Model, Models, Output
+from service.models import Model, Models, Search
 from service.settings import Settings, SettingsError
 from service.worker import Observer, Worker
 
 log = logging.getLogger("service")
-
-DEFAULT_BEAM = 5
-DEFAULT_LENGTH_PENALTY = 1.0
-
-
-@dataclass(frozen=True)
-class NMTPipeline:
-    """nmt.translator's halves with the service's options. ``codes``: normalised code -> the model's own."""
-
-    translator: Translator
-    beam: int
-    length_penalty: float
-    split_sentences: bool
-    codes: dict[str, str]
-
-    def plan(self, text: str, source: str, target: str, alternatives: int) -> Plan:
-        """Cut and encode; a beam wide enough for the alternatives."""
-        wanted = alternatives + 1
-        options = SearchOptions(beam=max(self.beam, wanted), n_best=wanted, length_penalty=self.length_penalty)
-        return self.translator.plan(
-            text,
-            options,
-            split_sentences=self.split_sentences,
-            source=self.codes[source],
-            target=self.codes[target],
-        )
-
-    def revise(self, plan: Plan, results: Sequence[Any]) -> Plan | None:
-        """What did not end is tried once more, in halves."""
-        return self.translator.revise(plan, results)
-
-    def join(self, plan: Plan, results: Sequence[Any]) -> Output:
-        """Put the text together; alternatives that differ from it and from each other."""
-        translation = self.translator.join(plan, results)
-        others = dict.fromkeys(other for other in translation.alternatives if other != translation.text)
-        return Output(translation.text, tuple(others))
-
-    def confidence(self, text: str) -> float:
-        """Share of the text's pieces that the model knows, 0 to 100."""
-        ids = self.translator.tokenizer.encode(text)
-        return round(100.0 * sum(index != UNK for index in ids) / len(ids), 1) if ids else 0.0
 
 
 def model_files(path: Path) -> list[Path]:
@@ -102,16 +58,6 @@ def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bo
 def _load(file: Path, settings: Settings, observer: Observer) -> Model:
     dtype = None if settings.dtype == "stored" else settings.dtype
     loaded = artifact.load(file, settings.device, dtype)
-    search = loaded.manifest.search
-    pipeline = NMTPipeline(
-        Translator.of(loaded),
-        settings.beam or int(search.get("beam", DEFAULT_BEAM)),
-        float(search.get("length_penalty", DEFAULT_LENGTH_PENALTY))
-        if settings.length_penalty is None
-        else settings.length_penalty,
-        settings.split_sentences,
-        {languages.normalise(code): code for pair in loaded.manifest.pairs for code in pair},
-    )
     worker = Worker(
         lambda: Engine(loaded.search, slots=settings.slots, device=loaded.device),
         slots=settings.slots,
@@ -120,7 +66,8 @@ def _load(file: Path, settings: Settings, observer: Observer) -> Model:
         observer=observer,
     )
     worker.start()
-    return Model(file.name, loaded.manifest.pairs, pipeline, worker)
+    search = Search(settings.beam, settings.length_penalty, settings.split_sentences)
+    return Model(file.name, loaded.manifest.pairs, Translator.from_artifact(loaded), worker, search)
 
 
 def _refuse_rivals(files: Sequence[Path]) -> None:

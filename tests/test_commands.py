@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from nmt import evaluate, loading, score, translate
+from nmt import artifact, evaluate, score, translate
 from nmt import export as exporting
 from nmt.cli.parser import main_guard
 from nmt.errors import NMTError
@@ -318,9 +318,9 @@ def test_score_ranks_what_was_said(run: Run, model: str, corpus: Path) -> None:
 
 
 def test_export_of_a_run_folder(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nmt.training import checkpoint
+    from nmt.training import run_folder
 
-    monkeypatch.setattr(checkpoint, "load_run", lambda folder: CopyRun())
+    monkeypatch.setattr(run_folder, "load_run", lambda folder: CopyRun())
     code, out, _ = run(exporting.main, tmp_path, "--dtype", "int8", "-o", tmp_path / "m.pt")
     assert code == 0
     assert "compared with the trained model on 7 sentences" in out
@@ -335,7 +335,8 @@ def test_export_of_a_run_folder(run: Run, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_run_folder_without_the_packages_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nmt.training.checkpoint", None)  # as if an import in it failed
-    monkeypatch.delattr("nmt.training.checkpoint", raising=False)
-    with pytest.raises(NMTError, match=r"python -m nmt\.export"):
-        loading.load_model(tmp_path)
+    for name in [name for name in sys.modules if name.startswith(("nmt.training", "nmt.corpus", "nmt.config"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "yaml", None)  # as if it were not installed
+    with pytest.raises(NMTError, match=r"needs yaml, which is not installed.*python -m nmt\.export"):
+        artifact.load(tmp_path)

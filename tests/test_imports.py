@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("nmt.cli", "nmt.translator"),
     ("nmt.training", "nmt.data", "nmt.demo"),
     ("nmt.export", "nmt.train"),
-    ("nmt.loading", "nmt.starter"),
+    ("nmt.starter",),
     ("nmt.translate", "nmt.evaluate", "nmt.score", "nmt.experiments"),
 )
 TRAINING = ("nmt.model", "nmt.corpus", "nmt.training", "nmt.config", "nmt.train")

@@ -28,7 +28,8 @@ from nmt.errors import ConfigError, CorpusError, TranslationError
 from nmt.export import _samples, export
 from nmt.text.tokenizer import Tokenizer
 from nmt.train import corpus_settings, train
-from nmt.training.checkpoint import load_checkpoint, load_run, samples
+from nmt.training.checkpoint import load_checkpoint
+from nmt.training.run_folder import load_run, samples
 from nmt.translator import Translator
 from service.app import create_app
 from service.settings import load_settings
@@ -532,10 +533,12 @@ def test_samples_are_of_every_direction(folder: Path) -> None:
 
 def test_a_translator_of_one_language_refuses_another() -> None:
     tokenizer = Tokenizer.train(["a b c d e"] * 3, vocabulary=12)
-    assert Translator(tokenizer, target_language="de").tag("de") == ()
-    assert Translator(tokenizer).tag("nl") == (), "a model that does not say its language takes any"
+    assert Translator(tokenizer, max_source_pieces=30, target_language="de").tag("de") == ()
+    assert Translator(tokenizer, max_source_pieces=30).tag("nl") == (), (
+        "a model that does not say its language takes any"
+    )
     with pytest.raises(TranslationError, match="'nl' is not known to this model; it has de"):
-        Translator(tokenizer, target_language="de").tag("nl")
+        Translator(tokenizer, max_source_pieces=30, target_language="de").tag("nl")
 
 
 def test_a_changed_text_is_prepared_anew(folder: Path) -> None:

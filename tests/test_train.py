@@ -17,8 +17,9 @@ from nmt.cli.train_options import parse
 from nmt.config import Config, make_config
 from nmt.errors import CheckpointError, CorpusError
 from nmt.train import Stop, main, train
-from nmt.training.checkpoint import load_checkpoint, load_run, save_checkpoint
+from nmt.training.checkpoint import load_checkpoint, save_checkpoint
 from nmt.training.loss import batch_loss
+from nmt.training.run_folder import load_run
 
 WORDS = list("abcdefghijklmnop")
 

@@ -24,7 +24,7 @@ from nmt.experiments.runs import hypotheses_file, run_folder, say
 from nmt.experiments.table import markdown, read_csv, write_csv, write_matrix
 from nmt.files import atomic_write, read_text
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.checkpoint import load_run
+from nmt.training.run_folder import load_run
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ from nmt.files import atomic_write
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Result, SearchOptions
 from nmt.train import train
-from nmt.training.checkpoint import load_checkpoint, load_run
+from nmt.training.checkpoint import load_checkpoint
+from nmt.training.run_folder import load_run
 from nmt.training.run_log import clock
 from nmt.translator import Translation, Translator
 
@@ -109,7 +110,7 @@ def translate(out: Path, member: Member, lines: Sequence[str]) -> list[Translati
     with torch.inference_mode():
         plans = [translator.plan(line, options) for line in lines]
         results: dict[object, Result] = {r.key: r for r in engine.run([r for plan in plans for r in plan.requests])}
-    return [translator.join(plan, [results[r.key] for r in plan.requests]) for plan in plans]
+    return [translator.join(plan, results) for plan in plans]
 
 
 def produce_side_by_side(members: Sequence[Member], arguments: Sequence[str], jobs: int, threads: int) -> None:

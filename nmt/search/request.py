@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from torch import Tensor
 
@@ -63,6 +64,20 @@ class SearchOptions:
         """Most pieces of a hypothesis, EOS included, for a source of so many pieces."""
         limit = max(1, self.min_length, math.ceil(self.max_length_factor * source_length) + self.max_length_extra)
         return limit if self.max_length is None else min(limit, self.max_length)
+
+
+class SearchKeywords(TypedDict, total=False):
+    """The fields of `SearchOptions` as keywords; None keeps the model's default."""
+
+    beam: int | None
+    n_best: int | None
+    length_penalty: float | None
+    max_length: int | None
+    max_length_factor: float | None
+    max_length_extra: int | None
+    min_length: int | None
+    no_repeat_ngram: int | None
+    allow_unknown: bool | None
 
 
 @dataclass(frozen=True)

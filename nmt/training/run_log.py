@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 
 from nmt.files import atomic_write
+from nmt.training.validation import Scores
 
 
 class Journal:
@@ -63,15 +64,16 @@ class Journal:
             for name, value in values.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
-    def validation(self, step: int, scores: dict[str, float], best: float) -> None:
-        """Record and show a validation."""
-        self.record("valid", step, {name: round(value, 4) for name, value in scores.items()})
-        mark = " (best)" if scores["bleu"] >= best else ""
-        each = ", ".join(f"{name[5:]} {value:.2f}" for name, value in scores.items() if name.startswith("bleu "))
-        mark += f" = mean of {each}" if each else ""
+    def validation(self, step: int, scores: Scores, best: bool) -> None:
+        """Record and show a validation; `best`: whether it is the best so far."""
+        self.record("valid", step, {name: round(value, 4) for name, value in scores.to_dict().items()})
+        mark = " (best)" if best else ""
+        if len(scores.bleu_by_direction) > 1:
+            each = ", ".join(f"{name} {bleu:.2f}" for name, bleu in scores.bleu_by_direction.items())
+            mark += f" = mean of {each}"
         self.say(
-            f"step {step}: validation loss {scores['loss']:.3f}, perplexity {scores['perplexity']:.2f}, "
-            f"BLEU {scores['bleu']:.2f}{mark}, {scores['sentences_per_second']:.0f} sentences/s"
+            f"step {step}: validation loss {scores.loss:.3f}, perplexity {scores.perplexity:.2f}, "
+            f"BLEU {scores.bleu:.2f}{mark}, {scores.sentences_per_second:.0f} sentences/s"
         )
 
     def bar(self, options: Any, progress: Any, share: Callable[[], float]) -> Bar:

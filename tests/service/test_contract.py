@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service import languages
-from tests.service.fakes import SURROUNDED, FakeEngine, client_of, fake_app
+from tests.service.fakes import COVERAGE, FakeEngine, client_of, fake_app
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ JSON = {"content-type": "application/json"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 MULTIPART = {"content-type": "multipart/form-data; boundary=b"}
 HELLO = {"translatedText": "HELLO"}
-DETECTED = {"confidence": SURROUNDED, "language": "en"}
+DETECTED = {"confidence": COVERAGE, "language": "en"}
 
 
 @pytest.mark.parametrize(

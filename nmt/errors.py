@@ -1,4 +1,4 @@
-"""What can go wrong by the user's doing, each with a one-line message that names the thing and the remedy.
+"""Errors that a user can fix; each message is one line that names the thing and the remedy.
 
 NMTError
 ├── ConfigError       an unknown key, a value out of range
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 
 class NMTError(Exception):
-    """Base of all errors that a user can mend; shown as one line, without a traceback."""
+    """Base of all errors that a user can fix; shown as one line, without a traceback."""
 
 
 class ConfigError(NMTError):

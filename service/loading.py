@@ -16,7 +16,7 @@ from nmt.text.special_ids import UNK
 from nmt.translator import Plan, Translator
 from service import languages
 from service.models import Model, Models, Output
-from service.settings import Settings, SettingsError
+from service.settings import Settings, SettingsError, model_files
 from service.worker import Observer, Worker
 
 log = logging.getLogger("service")
@@ -61,20 +61,6 @@ class NMTPipeline:
         """Share of the text's pieces that the model knows, 0 to 100."""
         ids = self.translator.tokenizer.encode(text)
         return round(100.0 * sum(index != UNK for index in ids) / len(ids), 1) if ids else 0.0
-
-
-def model_files(path: Path) -> list[Path]:
-    """The exported file, or those of a folder. Raises SettingsError when there is none."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise SettingsError(f"models: {path}: no such file or folder; make a model with python -m nmt.export")
-    files = sorted(file for file in path.glob("*.pt") if file.is_file())
-    if not files:
-        raise SettingsError(
-            f"models: {path}: no exported model (*.pt) in this folder; make one with python -m nmt.export"
-        )
-    return files
 
 
 def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bool]) -> Models:

@@ -28,7 +28,8 @@ class Settings(BaseSettings):
 
     models: Path = Field(
         Path("models"),
-        description="exported model file, or a folder of them (*.pt)",
+        description="exported model file, or a folder of them (*.pt); where two files translate the same language "
+        "pair, the one exported last is used",
     )
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all addresses of this machine")
     port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 for any free port")

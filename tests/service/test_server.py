@@ -180,14 +180,18 @@ def messages(stderr: str) -> list[str]:
     return [re.sub(r"^\d\S* \S* [A-Z]+ [\w.]+: ", "", line) for line in stderr.splitlines()]
 
 
-def test_the_log_announces_the_service_once_its_models_are_loaded(model: Path) -> None:
-    with server("-m", "service", "--models", str(model), "--port", "{port}", "--beam", "1") as (process, client):
+def test_the_log_announces_the_service_once_its_models_are_loaded(model: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("mine.pt", "starter.pt")):  # one pair: the newer file is served
+        (tmp_path / name).write_bytes(model.read_bytes())
+        os.utime(tmp_path / name, (1e9 - number, 1e9 - number))
+    with server("-m", "service", "--models", str(tmp_path), "--port", "{port}", "--beam", "1") as (process, client):
         process.terminate()
         log = messages(process.communicate(timeout=30)[1])
     expected = [
         rf"listening on {client.base_url}; loading the models",
-        r"loading .*/copy\.pt",
-        r"ready after [\d.]+ s: copy\.pt \(en-de\)",
+        r".*/starter\.pt is not used for en-de: .*/mine\.pt is newer .*",
+        r"loading .*/mine\.pt",
+        r"ready after [\d.]+ s: mine\.pt \(en-de\)",
         r"stopping: .*",
         r"stopped",
     ]

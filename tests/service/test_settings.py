@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from nmt.artifact import Manifest
 from service.__main__ import main
 from service.limits import RateLimiter
+from service.loading import assign_pairs
 from service.settings import PREFIX, Settings, load_settings, parse_arguments
 from tests.copy_model import exported
 
@@ -158,6 +160,64 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path, capsys: pytest.Capture
     assert (
         error == f"error: cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port or --host\n"
     )
+
+
+def manifest(created: str, *pairs: str) -> Manifest:
+    """A manifest with this date of export and pairs like "en-de"."""
+    codes = tuple((source, target) for source, _, target in (pair.partition("-") for pair in pairs))
+    return Manifest(codes, "float32", 10, 10, 10, created=created)
+
+
+OLD, NEW = "2026-01-01T10:00:00+00:00", "2026-01-02T09:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("manifests", "expected"),
+    [
+        pytest.param([manifest(NEW, "en-de"), manifest(OLD, "en-de")], {0: ["en-de"]}, id="the newer export"),
+        pytest.param([manifest(OLD, "en-de"), manifest(NEW, "en-de")], {1: ["en-de"]}, id="in any order"),
+        pytest.param([manifest(OLD, "en-de"), manifest(OLD, "en-de")], {1: ["en-de"]}, id="same date: newer file"),
+        pytest.param([manifest("", "en-de"), manifest(OLD, "en-de")], {1: ["en-de"]}, id="no date: date of the file"),
+        pytest.param([manifest(OLD, "en-zh"), manifest(NEW, "EN-zh-Hans")], {1: ["EN-zh-Hans"]}, id="aliases"),
+        pytest.param([manifest(OLD, "en-de"), manifest(NEW, "de-en")], {0: ["en-de"], 1: ["de-en"]}, id="other pairs"),
+        pytest.param(
+            [manifest(OLD, "en-de", "en-fr"), manifest(NEW, "en-de")], {0: ["en-fr"], 1: ["en-de"]}, id="pair by pair"
+        ),
+    ],
+)
+def test_the_last_export_of_a_pair_is_used(
+    manifests: list[Manifest],
+    expected: dict[int, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    files = [tmp_path / f"{number}.pt" for number in range(len(manifests))]
+    for number, file in enumerate(files):
+        file.touch()
+        os.utime(file, (1e9 + number, 1e9 + number))  # in 2001
+    monkeypatch.setattr("nmt.artifact.read_manifest", dict(zip(files, manifests, strict=True)).__getitem__)
+    served = assign_pairs(files)
+    assert {file: ["-".join(pair) for pair in pairs] for file, pairs in served.items()} == {
+        files[number]: pairs for number, pairs in expected.items()
+    }
+    skipped = sum(len(one.pairs) for one in manifests) - sum(map(len, expected.values()))
+    assert len(caplog.messages) == skipped
+
+
+def test_the_log_names_a_model_that_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine, starter = tmp_path / "mine.pt", tmp_path / "starter.pt"
+    for file in (mine, starter):
+        file.touch()
+    manifests = {mine: manifest(NEW, "en-de"), starter: manifest(OLD, "en-de")}
+    monkeypatch.setattr("nmt.artifact.read_manifest", manifests.__getitem__)
+    assign_pairs([mine, starter])
+    assert caplog.messages == [
+        f"{starter} is not used for en-de: {mine} is newer (exported {NEW}, not {OLD}); "
+        f"to serve it instead: --models {starter}"
+    ]
 
 
 def test_the_rate_limiter_forgets() -> None:

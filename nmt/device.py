@@ -11,7 +11,7 @@ from nmt.errors import ConfigError
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device named `auto`, `cpu`, `cuda` or `cuda:N`; raises `ConfigError` if this machine has no such one."""
+    """Return the device named `auto`, `cpu`, `cuda` or `cuda:N`; raises `ConfigError` if there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

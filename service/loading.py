@@ -1,9 +1,10 @@
-"""From exported files to models at work: the one module that imports ``nmt`` and torch, itself imported late."""
+"""Loading exported models. Only this module imports torch, and it is itself imported after the server started."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -12,40 +13,24 @@ from nmt import artifact
 from nmt.search.engine import Engine
 from nmt.translator import Translator
 from service import languages
-from service.models import Model, Models, Search
-from service.settings import Settings, SettingsError
+from service.models import Model, Models, Pair, Search
+from service.settings import Settings, model_files
 from service.worker import Observer, Worker
 
 log = logging.getLogger("service")
 
 
-def model_files(path: Path) -> list[Path]:
-    """The exported file, or those of a folder. Raises SettingsError when there is none."""
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise SettingsError(f"models: {path}: no such file or folder; make a model with python -m nmt.export")
-    files = sorted(file for file in path.glob("*.pt") if file.is_file())
-    if not files:
-        raise SettingsError(
-            f"models: {path}: no exported model (*.pt) in this folder; make one with python -m nmt.export"
-        )
-    return files
-
-
 def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bool]) -> Models:
-    """Load and warm up all models; gives up early when ``stopped``. Raises NMTError or SettingsError, each one line."""
+    """Load and warm up all models; end early once ``stopped``. Raises NMTError or SettingsError."""
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    files = model_files(settings.models)
-    _refuse_rivals(files)
     models: list[Model] = []
     try:
-        for file in files:
+        for file, pairs in assign_pairs(model_files(settings.models)).items():
             if stopped():
                 break
             log.info("loading %s", file)
-            model = _load(file, settings, observer)
+            model = _load(file, pairs, settings, observer)
             models.append(model)
             model.warm_up()
         return Models(models)
@@ -55,7 +40,7 @@ def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bo
         raise
 
 
-def _load(file: Path, settings: Settings, observer: Observer) -> Model:
+def _load(file: Path, pairs: Sequence[Pair], settings: Settings, observer: Observer) -> Model:
     dtype = None if settings.dtype == "stored" else settings.dtype
     loaded = artifact.load(file, settings.device, dtype)
     worker = Worker(
@@ -67,17 +52,34 @@ def _load(file: Path, settings: Settings, observer: Observer) -> Model:
     )
     worker.start()
     search = Search(settings.beam, settings.length_penalty, settings.split_sentences)
-    return Model(file.name, loaded.manifest.pairs, Translator.from_artifact(loaded), worker, search)
+    return Model(file.name, pairs, Translator.from_artifact(loaded), worker, search)
 
 
-def _refuse_rivals(files: Sequence[Path]) -> None:
-    """Find two files for one pair before anything slow is done."""
-    first: dict[tuple[str, str], Path] = {}
+def assign_pairs(files: Sequence[Path]) -> dict[Path, list[Pair]]:
+    """Return the language pairs that each file serves: of several files for one pair, the one exported last.
+
+    Equal dates of export are decided by the dates of the files. A file left without pairs is not in the result.
+    Raises ArtifactError for a damaged file.
+    """
+    manifests = {file: artifact.read_manifest(file) for file in files}
+    exported: dict[Path, tuple[str, float]] = {}
+    for file, manifest in manifests.items():
+        written = file.stat().st_mtime
+        created = manifest.created or datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
+        exported[file] = created, written
+    newest: dict[Pair, Path] = {}
+    for file in sorted(files, key=lambda file: exported[file], reverse=True):
+        for source, target in manifests[file].pairs:
+            newest.setdefault((languages.normalise(source), languages.normalise(target)), file)
+    served: dict[Path, list[Pair]] = {}
     for file in files:
-        for pair in artifact.read_manifest(file).pairs:
-            key = (languages.normalise(pair[0]), languages.normalise(pair[1]))
-            if key in first:
-                raise SettingsError(
-                    f"models: {first[key]} and {file} both translate {pair[0]} to {pair[1]}; remove one of them"
-                )
-            first[key] = file
+        for source, target in manifests[file].pairs:
+            chosen = newest[languages.normalise(source), languages.normalise(target)]
+            if chosen == file:
+                served.setdefault(file, []).append((source, target))
+            else:
+                log.warning(
+                    "%s is not used for %s-%s: %s is newer (exported %s, not %s); to serve it instead: --models %s",
+                    file, source, target, chosen, exported[chosen][0], exported[file][0], file,
+                )  # fmt: skip
+    return served

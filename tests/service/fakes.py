@@ -44,7 +44,7 @@ class FakeResult:
 
 @dataclass
 class FakeEngine:
-    """A segment takes ``steps`` steps. ``gate`` closed: a step waits, so that a test decides when work is done."""
+    """An engine that finishes each segment after ``steps`` steps. While ``gate`` is cleared, a step waits."""
 
     steps: int = 3
     step_s: float = 0.0
@@ -130,7 +130,7 @@ Pairs = Sequence[tuple[str, str]]
 def fake_models(
     settings: Settings, metrics: Metrics, engine: Any, groups: Sequence[Pairs] = ((("en", "de"),),)
 ) -> Models:
-    """Models over one fake engine (or several: an engine a group of pairs)."""
+    """Build models, one per group of pairs, over one fake engine or one each."""
     engines = engine if isinstance(engine, list) else [engine] * len(groups)
     models = []
     for number, (pairs, one) in enumerate(zip(groups, engines, strict=True)):
@@ -152,7 +152,7 @@ def fake_app(
     clock: Callable[[], float] = time.monotonic,
     **settings: Any,
 ) -> FastAPI:
-    """An app over a fake engine."""
+    """Build an app over a fake engine."""
 
     def load(given: Settings, metrics: Metrics, _: Callable[[], bool]) -> Models:
         return fake_models(given, metrics, engine, groups)
@@ -162,7 +162,7 @@ def fake_app(
 
 @asynccontextmanager
 async def client_of(app: FastAPI, *, ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an app whose lifespan runs; with ``ready`` the models are loaded."""
+    """Run an app's lifespan and yield a client; with ``ready``, once the models are loaded."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
@@ -174,7 +174,7 @@ async def client_of(app: FastAPI, *, ready: bool = True) -> AsyncIterator[httpx.
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for something that another thread does."""
+    """Wait until another thread has made a condition true."""
     import anyio
 
     with anyio.fail_after(seconds):
@@ -183,8 +183,8 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def serve_slowly(port: int, step_s: float) -> int:
-    """``python -m service`` over a fake engine, for tests in a process of its own; returns the exit code."""
-    from service.__main__ import serve
+    """Run ``python -m service`` over a fake engine, in a process of a test's own; return the exit code."""
+    from service.server import serve
 
     def load(given: Settings, metrics: Metrics, _: Callable[[], bool]) -> Models:
         return fake_models(given, metrics, FakeEngine(step_s=step_s))

@@ -3,3 +3,5 @@
 The way of a request: app (routes) -> body, schemas, limits (checks) -> models (which model) -> worker (the thread that
 runs a model's search) -> answer. Of ``nmt`` it uses only what translation needs, no training code.
 """
+
+import nmt as nmt  # sets how OpenMP's threads wait, before torch is loaded

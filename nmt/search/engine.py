@@ -80,6 +80,7 @@ class Engine:
                 self._queues[beam] = deque(request for request in queue if request.key not in known)
             for lane in self._lanes.values():
                 lane.drop([i for i, request in enumerate(lane.active) if request.key in known])
+            self._discard_empty()
         return len(known)
 
     @torch.inference_mode()
@@ -93,10 +94,7 @@ class Engine:
             self._admit(lane, self._choose(beam, len(lane.active)))
             if lane.active:
                 self._advance(lane)
-            if not lane.active:
-                del self._lanes[beam]  # with its buffers, which may have grown for one long sentence
-                if not self._queues[beam]:
-                    del self._queues[beam]
+        self._discard_empty()
         return len(self._keys)
 
     def finished(self) -> list[Result]:
@@ -112,7 +110,7 @@ class Engine:
         """
         requests = list(requests)
         results: dict[Hashable, Result] = {}
-        others: list[Result] = []
+        others = self.finished()  # taken out first: one of them may have a key that is used again here
         added: set[Hashable] = set()
         try:
             for request in sorted(requests, key=lambda request: -len(request.src)):
@@ -120,11 +118,12 @@ class Engine:
                 added.add(request.key)
             while len(results) < len(requests):
                 self.step()
-                ended = self.finished()
-                results.update((result.key, result) for result in ended if result.key in added)
-                others += [result for result in ended if result.key not in added]
-                if progress is not None and ended:
-                    progress(len(ended))
+                finished = self.finished()
+                own = {result.key: result for result in finished if result.key in added}
+                others += [result for result in finished if result.key not in added]
+                results |= own
+                if progress is not None and own:
+                    progress(len(own))
         finally:  # also when interrupted: leave nothing behind
             self.cancel(*(added - results.keys()))
             self._finished = others + self._finished
@@ -177,3 +176,8 @@ class Engine:
     def _end(self, results: Sequence[Result]) -> None:
         self._keys.difference_update(result.key for result in results)
         self._finished += results
+
+    def _discard_empty(self) -> None:
+        """Free the buffers of every beam size without active sentences: one long sentence may have made them large."""
+        self._lanes = {beam: lane for beam, lane in self._lanes.items() if lane.active}
+        self._queues = {beam: queue for beam, queue in self._queues.items() if queue or beam in self._lanes}

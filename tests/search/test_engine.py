@@ -167,9 +167,22 @@ def test_run_leaves_other_requests_alone() -> None:
     for request in some_requests(6):
         engine.add(request)
     engine.step()
-    others = [Request(("run", i), (4, EOS)) for i in range(3)]
-    assert [result.key for result in engine.run(others)] == [request.key for request in others]
+    own = [Request(("run", i), (4, EOS)) for i in range(3)]
+    finished: list[int] = []
+    assert [result.key for result in engine.run(own, finished.append)] == [request.key for request in own]
+    assert sum(finished) == 3  # progress counts the requests of this run only
     assert {result.key for result in engine.finished()} | set(drain(engine)) == set(range(6))
+
+
+def test_run_does_not_return_an_older_result_of_the_same_key() -> None:
+    engine = Engine(BeamSearch(ToyModel()))
+    engine.add(Request("a", (4, EOS), SearchOptions(beam=1)))
+    while engine.step():
+        pass
+    (result,) = engine.run([Request("a", (5, 6, 4, EOS), SearchOptions(beam=1))])
+    assert result.hypotheses[0].attention.size(1) == 4
+    (older,) = engine.finished()
+    assert older.hypotheses[0].attention.size(1) == 2
 
 
 def test_same_key_twice_is_refused_until_the_first_has_ended() -> None:
@@ -304,6 +317,11 @@ def test_the_oldest_is_never_passed_over() -> None:
 def test_memory_of_a_long_sentence_is_given_back() -> None:
     engine = Engine(BeamSearch(ToyModel()))
     engine.run([Request(0, (4,) * 300 + (EOS,))])
+    assert not engine._lanes
+    assert not engine._queues
+    engine.add(Request(1, (4,) * 300 + (EOS,)))
+    engine.step()
+    engine.cancel(1)  # the owner of an empty engine need not step it again
     assert not engine._lanes
     assert not engine._queues
 

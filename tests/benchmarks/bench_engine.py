@@ -21,7 +21,8 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Request, SearchOptions
 from nmt.search.interface import Memory
-from nmt.search.running import limits_of, pad_sources
+from nmt.search.padding import pad_ids
+from nmt.search.running_batch import slot_limits
 from nmt.search.slots import open_history
 from nmt.text.special_ids import EOS
 
@@ -59,7 +60,7 @@ def static(search: BeamSearch, requests: list[Request], batch: int) -> None:
     """The same search on padded batches: who is done leaves, but nobody joins until the last one is."""
     for begin in range(0, len(requests), batch):
         part = requests[begin : begin + batch]
-        src, lengths = pad_sources(part, torch.device("cpu"))
+        src, lengths = pad_ids([request.src for request in part])
         longest = max(request.max_length for request in part)
         search(src, lengths, part[0].options.beam, longest, part[0].options.length_penalty)
 
@@ -114,8 +115,8 @@ def overhead(
     search: BeamSearch, requests: list[Request], beam: int, dtype: str, clock: Callable[[], float]
 ) -> dict[str, object]:
     """What a step of the search costs above the model's own."""
-    src, lengths = pad_sources(requests, torch.device("cpu"))
-    slots = search.open(src, lengths, limits_of(requests, torch.device("cpu")), beam)
+    src, lengths = pad_ids([request.src for request in requests])
+    slots = search.open(src, lengths, slot_limits(requests, torch.device("cpu")), beam)
     history = open_history(slots, len(requests), 8, src.size(1))
     state = [s.flatten(0, 1) for s in slots.state]
 

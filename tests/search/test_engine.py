@@ -12,7 +12,7 @@ from nmt.errors import SearchError
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Request, Result, SearchOptions
 from nmt.search.interface import Memory
-from nmt.search.running import append
+from nmt.search.running_batch import append
 from nmt.text.special_ids import EOS
 from tests.toy_model import ToyModel
 
@@ -103,7 +103,7 @@ def test_alone_in_a_batch_of_64_and_among_joining_and_leaving_ones(beam: int) ->
         assert_same(results[other.key], other)
 
 
-def test_requests_with_unlike_options_share_a_lane() -> None:
+def test_requests_with_unlike_options_share_a_batch() -> None:
     search = BeamSearch(ToyModel(vocabulary=9, seed=7))
     sources = [request.src for request in some_requests(40, seed=3)]
     several = [
@@ -243,9 +243,9 @@ def test_step_that_fails_ends_all_that_shared_it() -> None:
     keys = ["before", "bomb", "waiting", "later"]
     for key in keys:
         engine.add(Request(key, (BOMB if key == "bomb" else 4, EOS), SearchOptions(beam=2)))
-    engine.add(Request("other lane", (4, EOS), SearchOptions(beam=3)))
+    engine.add(Request("other batch", (4, EOS), SearchOptions(beam=3)))
     results = drain(engine)
-    assert set(results) == {*keys, "other lane"}
+    assert set(results) == {*keys, "other batch"}
     assert {key for key, result in results.items() if result.error is not None} == {"before", "bomb"}
     assert drain(engine) == {}
     assert engine.run([Request("again", (4, EOS))])[0].error is None  # it can still be used
@@ -255,7 +255,7 @@ def test_a_score_that_is_no_number_is_an_error() -> None:
     model = ToyModel()
     model.output.bias.data.fill_(float("nan"))
     (result,) = Engine(BeamSearch(model)).run([Request(0, (4, EOS))])
-    assert "no number" in str(result.error)
+    assert "not a number" in str(result.error)
 
 
 def test_interrupted_run_leaves_nothing_behind() -> None:
@@ -317,16 +317,16 @@ def test_the_oldest_is_never_passed_over() -> None:
 def test_memory_of_a_long_sentence_is_given_back() -> None:
     engine = Engine(BeamSearch(ToyModel()))
     engine.run([Request(0, (4,) * 300 + (EOS,))])
-    assert not engine._lanes
+    assert not engine._batches
     assert not engine._queues
     engine.add(Request(1, (4,) * 300 + (EOS,)))
     engine.step()
     engine.cancel(1)  # the owner of an empty engine need not step it again
-    assert not engine._lanes
+    assert not engine._batches
     assert not engine._queues
 
 
 @pytest.mark.parametrize("size", [{"slots": 0}, {"encode_tokens": 0}])
 def test_sizes_out_of_range(size: dict[str, int]) -> None:
-    with pytest.raises(SearchError, match="give a number from 1 on"):
+    with pytest.raises(SearchError, match="must be at least 1"):
         Engine(BeamSearch(ToyModel()), **size)  # type: ignore[arg-type]

@@ -72,7 +72,7 @@ def greedy(model: ToyModel, src: tuple[int, ...], max_length: int) -> list[int]:
 def all_complete(
     model: ToyModel, src: tuple[int, ...], max_length: int, pieces: tuple[int, ...], alpha: float = 1.0
 ) -> list[tuple[float, list[int]]]:
-    """Return all hypotheses over `pieces` of at most `max_length`, EOS included, as (normalised score, ids), best first."""
+    """Return all hypotheses over `pieces` of at most `max_length`, EOS included: (normalised score, ids), sorted."""
     next_piece = NextPiece(model, src)
     found: list[tuple[float, list[int]]] = []
 

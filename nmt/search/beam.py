@@ -113,7 +113,7 @@ class BeamSearch(nn.Module):
         finished, pool = self._finish_hypotheses(step, slots)
         attention = attention.view(slots.tokens.size(0), slots.tokens.size(1), -1)  # (N, S) -> (B, K, S)
         record(history, slots.time, step.parents, step.tokens, step.log_probs, finished, step.eos, attention)
-        # Written into the tensors given, not returned as new ones: they are views of the engine's buffers.
+        # In place, because the tensors are views of the engine's buffers.
         for i in range(len(state)):
             slots.state[i].copy_(reorder(state[i], step.parents))
         slots.tokens.copy_(step.tokens)
@@ -188,7 +188,7 @@ class BeamSearch(nn.Module):
             last = pieces.gather(2, (time - back).clamp(min=0))  # (B, K, 1)
             # roll wraps pieces round to positions below n - 1, which are excluded above.
             match = match & ((pieces.roll(back, 2) == last) | (back >= n))
-        return pieces.masked_fill(~match, self.pad)  # PAD is excluded anyway, so it can be excluded again
+        return pieces.masked_fill(~match, self.pad)  # PAD is never generated, so banning it changes nothing
 
     def _finish_hypotheses(self, step: Step, slots: Slots) -> tuple[Tensor, Tensor]:
         """Return the normalised scores (B, K) of the hypotheses that finish in this step, else -inf; and the new pool.
@@ -212,7 +212,7 @@ class BeamSearch(nn.Module):
         """Return the n = `n_best` best hypotheses of the slots `rows` (R,), which are done."""
         scores, alpha = slots.scores[rows], slots.limits.length_penalty[rows]  # (R, K), (R,)
         time = slots.time[rows].unsqueeze(1)  # (R, 1)
-        beam, length = scores.size(1), int(time.max())
+        beam, length = scores.size(1), int(time.max())  # here the host waits for the device
         history = keep_history(history, rows, length)  # L = length from here on
         position = torch.arange(length, device=rows.device)
         rank = torch.arange(n_best, device=rows.device).unsqueeze(0)

@@ -25,7 +25,7 @@ _ROUND = 16  # buffers grow to multiples of it, or by at most so many spare slot
 
 
 class Search(Protocol):
-    """A `BeamSearch`, eager or exported. An exported one may be of an older version: it keeps these four signatures."""
+    """A `BeamSearch`, eager or exported. Exported files may be older than this code, so the signatures are fixed."""
 
     def open(self, src: Tensor, lengths: Tensor, limits: SlotLimits, beam: int) -> Slots:
         """See `BeamSearch.open`."""

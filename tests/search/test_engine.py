@@ -310,7 +310,7 @@ def test_the_oldest_request_is_never_overtaken() -> None:
     while engine.waiting:
         engine.step()
         order.append({result.key for result in engine.finished()})
-    # A limit of 12 pieces admits one source of 10. Key 3 is as long as key 0; then 1 is the oldest, though 4 is shorter.
+    # A limit of 12 pieces admits one source of 10. Key 3 is as long as 0; then 1 is the oldest, though 4 is shorter.
     assert order == [{0, 3}, {1}, {2}, {4}, {5}]
 
 

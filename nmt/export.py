@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nmt.artifact import DTYPES, Artifact, Manifest, load_bytes, pack, torchscript
 from nmt.cli.parser import Parser, main_guard
@@ -28,8 +28,9 @@ from nmt.model.quantized import quantise
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Request, SearchOptions
 from nmt.search.interface import StepModel
+from nmt.search.padding import pad_ids
 from nmt.text.cleaning import clean
-from nmt.text.special_ids import EOS, PAD
+from nmt.text.special_ids import EOS
 from nmt.text.tokenizer import Tokenizer
 
 MAX_SAMPLES = 32
@@ -153,11 +154,12 @@ def from_run(run: TrainedModel, device: torch.device, dtype: str | None = None) 
 def compare(run: TrainedModel, artifact: Artifact) -> Parity:
     """Compare a loaded artifact with the trained model, on the run's samples or on random pieces."""
     src, tgt = _samples(run)
-    lengths = torch.tensor([len(ids) for ids in src])
+    sources, source_lengths = pad_ids(src)
+    targets, target_lengths = pad_ids(tgt)
     eager = BeamSearch(run.model).eval()
-    expected = eager.score(_pad(src), lengths, _pad(tgt)).float()
-    found = artifact.search.score(_pad(src), lengths, _pad(tgt)).float()
-    real = torch.arange(expected.size(1)) < torch.tensor([len(ids) for ids in tgt]).unsqueeze(1)
+    expected = eager.score(sources, source_lengths, targets).float()
+    found = artifact.search.score(sources, source_lengths, targets).float()
+    real = torch.arange(expected.size(1)) < target_lengths.unsqueeze(1)
     difference = (found - expected).abs()[real]
     outputs = [_greedy(search, src) for search in (eager, artifact.search)]
     same = sum(one == other for one, other in zip(*outputs, strict=True)) / len(src)
@@ -188,11 +190,6 @@ def _samples(run: TrainedModel) -> tuple[list[list[int]], list[list[int]]]:
 
         pairs = [(some(3 + n), some(2 + n)) for n in range(MAX_SAMPLES)]
     return [[*src, EOS] for src, _ in pairs], [[*tgt, EOS] for _, tgt in pairs]
-
-
-def _pad(rows: Sequence[Sequence[int]]) -> Tensor:
-    longest = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
 
 
 def script(model: StepModel) -> bytes:

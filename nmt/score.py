@@ -16,8 +16,9 @@ from nmt.artifact import Artifact
 from nmt.cli.model_options import add_model_arguments, file_arguments, language_arguments, load_from
 from nmt.cli.parser import Parser, main_guard
 from nmt.corpus.reading import read_pair
+from nmt.search.padding import pad_ids
 from nmt.text.cleaning import clean
-from nmt.text.special_ids import EOS, PAD
+from nmt.text.special_ids import EOS
 from nmt.translator import Translator
 
 BATCH_PIECES = 4000
@@ -36,10 +37,9 @@ def score(model: Artifact, pairs: Sequence[tuple[str, str]], *, target: str = ""
     tgt = [[*encode(clean(text)), EOS] for _, text in pairs]
     found: list[list[float]] = [[] for _ in pairs]
     for rows in _batches([max(len(one), len(other)) for one, other in zip(src, tgt, strict=True)]):
-        lengths = torch.tensor([len(src[row]) for row in rows], device=model.device)
-        output = model.search.score(
-            _pad([src[row] for row in rows], model.device), lengths, _pad([tgt[row] for row in rows], model.device)
-        )
+        sources, lengths = pad_ids([src[row] for row in rows], model.device)
+        targets, _ = pad_ids([tgt[row] for row in rows], model.device)
+        output = model.search.score(sources, lengths, targets)
         for row, values in zip(rows, output.tolist(), strict=True):
             found[row] = values[: len(tgt[row])]
     return found
@@ -57,11 +57,6 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
             batch.append(row)
         if batch:
             yield batch
-
-
-def _pad(rows: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
-    longest = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows], device=device)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

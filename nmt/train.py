@@ -6,6 +6,11 @@ folder (see checkpoint.py). Read `train` from top to bottom.
 
 from __future__ import annotations
 
+from nmt.cli.launch import launch
+
+if __name__ == "__main__":  # above the imports that may fail, see nmt/cli/launch.py
+    raise SystemExit(launch("nmt.train"))
+
 import contextlib
 import signal
 import sys
@@ -17,7 +22,6 @@ from types import FrameType
 import torch
 from torch import nn
 
-from nmt.cli.parser import main_guard
 from nmt.cli.train_options import command_to_resume, parse
 from nmt.config import Config, DirectionConfig
 from nmt.corpus.batching import Batch, BucketSampler, train_batches
@@ -254,7 +258,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     train(config, folder, resume)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main_guard(main))

@@ -45,7 +45,7 @@ from nmt.training.checkpoint import (
 from nmt.training.distributed import Processes
 from nmt.training.loss import batch_loss
 from nmt.training.optim import WeightAverage, get_lr, make_optimizer
-from nmt.training.run_log import Journal
+from nmt.training.run_log import RunLog
 from nmt.training.validation import Validator
 
 
@@ -82,7 +82,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_freed_memory()
-    journal = Journal(folder, quiet=world.rank > 0)
+    journal = RunLog(folder, quiet=world.rank > 0)
     with world.first():  # one process prepares, the others find it
         corpus = prepare(corpus_settings(config), config.data.cache, journal.say)
     tokenizer = corpus.tokenizer

@@ -62,6 +62,8 @@ class MissingPackageError(NMTError):
     def __init__(self, what: str, module: str) -> None:
         """`what` (a command, a file, a feature) needs `module`, a key of `EXTRA_OF`."""
         extra = EXTRA_OF[module]
-        target = f"'.[{extra}]'" if extra else "."
-        remedy = f"pip install -e {target} in the project's folder"
+        if extra:
+            remedy = f"pip install -e '.[{extra}]' in the project's folder"
+        else:  # most likely another Python than the one the project was installed for
+            remedy = "activate the project's virtual environment, or pip install -e . in its folder"
         super().__init__(f"{what} needs {module}, which is not installed: {remedy}")

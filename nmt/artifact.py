@@ -33,7 +33,7 @@ import torch
 from torch import nn
 
 from nmt.device import has_fast_bfloat16, pick_device
-from nmt.errors import ArtifactError, TokenizerError
+from nmt.errors import EXTRA_OF, ArtifactError, MissingPackageError, TokenizerError
 from nmt.text.tokenizer import Tokenizer
 
 FORMAT_VERSION: Final = 1
@@ -146,12 +146,9 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu", dtype
         export = import_module("nmt.export")
         return export.from_run(import_module("nmt.training.run_folder").load_run(path), place, dtype)  # type: ignore[no-any-return]
     except ModuleNotFoundError as error:
-        if (error.name or "nmt").startswith("nmt"):
+        if error.name not in EXTRA_OF:
             raise
-        raise ArtifactError(
-            f"{path}: a run folder needs {error.name}, which is not installed: pip install -e '.[train]' in the "
-            f"project's folder; or export it where it was trained: python -m nmt.export {path}"
-        ) from None
+        raise MissingPackageError(f"{path}: a run folder", error.name) from None
 
 
 def load_bytes(content: bytes, name: str, device: str | torch.device = "cpu", dtype: str | None = None) -> Artifact:

@@ -8,13 +8,17 @@ In the way of the data: before `nmt.train`, whose configs name files below `data
 
 from __future__ import annotations
 
+from nmt.cli.launch import launch
+
+if __name__ == "__main__":  # above the imports that may fail, see nmt/cli/launch.py
+    raise SystemExit(launch("nmt.data"))
+
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nmt.cli.parser import HelpFormatter, main_guard
+from nmt.cli.parser import HelpFormatter
 from nmt.corpus.fetch import CORPORA, fetch
 from nmt.corpus.prepare import CorpusSettings, clean_and_split
 from nmt.corpus.report import Report
@@ -149,7 +153,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = prepare_files(settings, options.out)
     print(json.dumps(report.to_dict(), ensure_ascii=False) if options.json else f"{report}\nwritten to {options.out}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main_guard(main))

@@ -7,10 +7,14 @@ model; only if they agree does the file appear.
 
 from __future__ import annotations
 
+from nmt.cli.launch import launch
+
+if __name__ == "__main__":  # above the imports that may fail, see nmt/cli/launch.py
+    raise SystemExit(launch("nmt.export"))
+
 import copy
 import datetime
 import io
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +25,7 @@ import torch
 from torch import nn
 
 from nmt.artifact import DTYPES, Artifact, Manifest, load_bytes, pack, torchscript
-from nmt.cli.parser import Parser, main_guard
+from nmt.cli.parser import Parser
 from nmt.errors import ArtifactError
 from nmt.files import atomic_write
 from nmt.model.quantized import quantise
@@ -229,7 +233,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"exported in {time.monotonic() - began:.1f} s"
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main_guard(main))

@@ -6,6 +6,11 @@ nmt/training/run_folder.py). Read `train` from top to bottom.
 
 from __future__ import annotations
 
+from nmt.cli.launch import launch
+
+if __name__ == "__main__":  # above the imports that may fail, see nmt/cli/launch.py
+    raise SystemExit(launch("nmt.train"))
+
 import contextlib
 import signal
 import sys
@@ -18,7 +23,6 @@ from types import FrameType
 import torch
 from torch import nn
 
-from nmt.cli.parser import main_guard
 from nmt.cli.train_options import command_to_resume, parse
 from nmt.config import Config, DirectionConfig
 from nmt.corpus.batching import Batch, BucketSampler, train_batches
@@ -34,7 +38,7 @@ from nmt.training.distributed import Processes
 from nmt.training.loss import batch_loss
 from nmt.training.optim import WeightAverage, get_lr, make_optimizer
 from nmt.training.run_folder import describe_model, load_tokenizer, samples, start_run
-from nmt.training.run_log import Journal
+from nmt.training.run_log import RunLog
 from nmt.training.state import Progress, TrainState
 from nmt.training.validation import Validator
 
@@ -70,7 +74,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_freed_memory()
-    log = Journal(folder, quiet=world.rank > 0)
+    log = RunLog(folder, quiet=world.rank > 0)
     with world.first():  # one process prepares the corpus, the others find it in the cache
         corpus = prepare(corpus_settings(config), config.data.cache, log.say)
     state = initial_state(config, corpus, world, started)
@@ -196,7 +200,7 @@ def make_validator(config: Config, corpus: PreparedCorpus, device: torch.device)
 
 
 def validate(
-    config: Config, corpus: PreparedCorpus, state: TrainState, validator: Validator, folder: Path, log: Journal
+    config: Config, corpus: PreparedCorpus, state: TrainState, validator: Validator, folder: Path, log: RunLog
 ) -> None:
     """Score the averaged weights, and save them if they are the best so far."""
     with state.averaged_weights() as model:
@@ -273,7 +277,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     train(config, folder, resume)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main_guard(main))

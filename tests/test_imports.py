@@ -20,10 +20,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("nmt.search", "nmt.corpus", "nmt.plot"),
     ("nmt.artifact", "nmt.model"),
     ("nmt.cli", "nmt.translator"),
-    ("nmt.training", "nmt.data", "nmt.demo"),
+    ("nmt.training", "nmt.data"),
     ("nmt.export", "nmt.train"),
     ("nmt.starter",),
-    ("nmt.translate", "nmt.evaluate", "nmt.score", "nmt.experiments"),
+    ("nmt.translate", "nmt.evaluate", "nmt.score", "nmt.demo", "nmt.experiments"),
 )
 TRAINING = ("nmt.model", "nmt.corpus", "nmt.training", "nmt.config", "nmt.train")
 # What the service may name, and what the exported file needs at run time: these and all that they import.

@@ -55,8 +55,7 @@ class RunningBatch:
         slots = self.search.open(src, lengths, slot_limits(requests, self.device), self.beam)
         longest = max(request.max_length for request in requests)
         history = open_history(slots, len(requests), longest, src.size(1))
-        if self.active:
-            # An empty batch takes over the new tensors instead, and old buffers are given back.
+        if self.active:  # else there are no buffers yet, and the new tensors become them
             count = len(self.active)
             slots = bundle_map(partial(append, count), self._slots, slots)
             history = bundle_map(partial(append, count), self._history, history)
@@ -103,7 +102,7 @@ class RunningBatch:
     def _update_views(self) -> None:
         """Make the views that a step works on: the active slots, and the memory as wide as the longest active source.
 
-        The history is not narrowed: a step writes single entries of it, so its spare width costs nothing.
+        The history is not narrowed: a step writes single entries of it, so its spare width costs little.
         """
         count = len(self.active)
         width = max((len(request.src) for request in self.active), default=0)

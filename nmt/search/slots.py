@@ -149,7 +149,7 @@ def record(
     history.log_probs[rows, time] = log_probs
     history.finished[rows, time] = finished
     history.eos[rows, time] = eos
-    # The history may be wider than the memory of the sentences active now; `read_results` never looks beyond it.
+    # The history may be wider than the memory of the sentences active now; `read_results` ignores the rest.
     history.attention[:, :, :, : attention.size(2)][rows, time] = attention
 
 

@@ -90,9 +90,9 @@ class Plain:
         ahead: Vectors = []  # what is kept of each layer for the summary
         back: Vectors = []
         for depth, (layer, layer_norm) in enumerate(zip(encoder.layers, encoder.norms, strict=True)):
-            outputs = run(layer.ahead, states)
+            outputs = run(layer.forward_cell, states)
             if options.bidirectional:
-                turned = run(layer.back, states[::-1])[::-1]
+                turned = run(layer.backward_cell, states[::-1])[::-1]
                 outputs = [torch.cat(both) for both in zip(outputs, turned, strict=True)]
             outputs = [norm(layer_norm, x) for x in outputs]
             if depth:

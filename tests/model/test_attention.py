@@ -152,7 +152,7 @@ def test_the_fixed_context_is_the_summary_whatever_is_asked() -> None:
     context, weights = attention(query, attention.memory(states, summary, memory.mask))
     assert context.equal(summary.unsqueeze(1).expand(3, 4, D))
     assert weights.equal(torch.zeros(3, 4, 6))
-    assert (attention.context_size, attention.looks) == (D, False)
+    assert (attention.context_size, attention.query_dependent) == (D, False)
 
 
 def test_no_context_is_nothing() -> None:
@@ -160,7 +160,7 @@ def test_no_context_is_nothing() -> None:
     context, weights = attention(query, memory)
     assert context.shape == (3, 4, 0)
     assert weights.equal(torch.zeros(3, 4, 6))
-    assert (attention.context_size, attention.looks) == (0, False)
+    assert (attention.context_size, attention.query_dependent) == (0, False)
 
 
 @attentions
@@ -168,7 +168,7 @@ def test_an_attention_says_what_it_gives(kind: str) -> None:
     attention, query, memory = example(kind)
     context, _ = attention(query, memory)
     assert context.size(2) == attention.context_size == D
-    assert attention.looks
+    assert attention.query_dependent
 
 
 @pytest.mark.parametrize("kind", ["luong_dot", "luong_general"])

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from nmt.model.connections import Dense, Highway, Residual, Straight
+from nmt.model.connections import Dense, Highway, NoSkip, Residual
 
 BELOW, ABOVE = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1)), torch.linspace(-2, 2, 24).view(2, 3, 4)
 
 
 def test_straight_is_the_layers_output() -> None:
-    assert Straight(7, 4)(torch.zeros(2, 3, 7), ABOVE).equal(ABOVE)
+    assert NoSkip(7, 4)(torch.zeros(2, 3, 7), ABOVE).equal(ABOVE)
 
 
 def test_residual_adds() -> None:
@@ -52,7 +52,7 @@ def test_dense_hands_on_both() -> None:
     assert joined[:, :, 4:].equal(ABOVE)
 
 
-@pytest.mark.parametrize("kind", [Straight, Residual, Highway, Dense])
+@pytest.mark.parametrize("kind", [NoSkip, Residual, Highway, Dense])
 def test_the_size_is_said_beforehand(kind: Any) -> None:
     connection = kind(4, 4)
     assert connection(BELOW, ABOVE).shape == (2, 3, connection.size)

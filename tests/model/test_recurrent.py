@@ -29,7 +29,7 @@ def make(cell: Cell, norm: bool = False, fused: bool = True) -> Recurrent:
 def example(layer: Recurrent, length: int = 7) -> tuple[Tensor, list[Tensor]]:
     """Inputs (2, length, 3) and a state that is not zero."""
     torch.manual_seed(1)
-    return torch.randn(2, length, 3), [torch.randn(2, 4) for _ in range(layer.states)]
+    return torch.randn(2, length, 3), [torch.randn(2, 4) for _ in range(layer.tensors_per_state)]
 
 
 @cells
@@ -96,7 +96,10 @@ def test_gradcheck(cell: Cell, norm: bool, fused: bool) -> None:
     values = [inputs.double(), *(s.double() for s in state), *(p.detach() for p in layer.parameters())]
 
     def run(inputs: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        state, parameters = list(rest[: layer.states]), dict(zip(names, rest[layer.states :], strict=True))
+        state, parameters = (
+            list(rest[: layer.tensors_per_state]),
+            dict(zip(names, rest[layer.tensors_per_state :], strict=True)),
+        )
         outputs, final = torch.func.functional_call(layer, parameters, (inputs, state))
         return (outputs, *final)
 
@@ -148,7 +151,7 @@ def test_the_normalised_gru_and_rnn() -> None:
 def test_the_state_of_zeros(cell: Cell, norm: bool) -> None:
     layer = make(cell, norm)
     state = layer.zero_state(torch.ones(5, 2, 3, dtype=torch.double))
-    assert len(state) == layer.states == (2 if cell is LSTM else 1)
+    assert len(state) == layer.tensors_per_state == (2 if cell is LSTM else 1)
     assert all(s.shape == (5, 4) and s.dtype == torch.double and s.eq(0).all() for s in state)
 
 

@@ -75,7 +75,7 @@ def test_dropout_is_everywhere(wiring: str, feeding: bool) -> None:
     model = seeded(config, VOCABULARY).train()
     read: dict[str, tuple[Tensor, ...]] = {}
     upper = "upper.cells.0" if wiring in ("gnmt", "conditional") else "stack.cells.1"
-    for name in ("encoder.layers.1.ahead", f"decoder.wiring.{upper}", "decoder.readout"):
+    for name in ("encoder.layers.1.forward_cell", f"decoder.wiring.{upper}", "decoder.readout"):
 
         def watch(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
             read[name.split(".")[1]] = inputs

@@ -240,10 +240,10 @@ def cell_gradients(cell: str, folder: Path, forget: float = 0.0, scale: float = 
     )
     torch.manual_seed(1)
     model = Seq2Seq(config, 12)
-    ahead: Any = model.encoder.layers[0].ahead
-    ahead.hidden.weight.data *= scale
+    layer: Any = model.encoder.layers[0].forward_cell
+    layer.hidden.weight.data *= scale
     if cell == "lstm":
-        ahead.input.bias.data[16:32] = forget
+        layer.input.bias.data[16:32] = forget
     return gradients.gradient_by_distance(model, split([12] * 4, folder), 12)[0]
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmt.corpus.prepared import Split
+from nmt.corpus.seeds import derive_seed
 from nmt.errors import CheckpointError, CorpusError
-from nmt.text.seeds import derive_seed
 from nmt.text.special_ids import BOS, EOS, PAD
 from nmt.text.tokenizer import Tokenizer
 

@@ -39,7 +39,6 @@ from nmt.experiments.analysis import Experiment, analyse
 from nmt.experiments.material import limit_validation, test_split
 from nmt.experiments.plan import ATTENTION, CorpusPlan, choose, config_of, load_plan, members_of
 from nmt.experiments.runs import is_done, produce, produce_side_by_side, say
-from nmt.train import corpus_settings
 
 
 def parser(plan: Path) -> Parser:
@@ -92,7 +91,7 @@ def run(name: str, options: argparse.Namespace, overrides: list[tuple[str, str]]
         changed = limit_validation(base, part.valid_pairs, out / "data").data
         overrides += [(f"data.{key}", str(getattr(changed, key))) for key in ("root", "valid_src", "valid_tgt")]
         base = base.model_copy(update={"data": changed})
-    corpus = prepare(corpus_settings(base), base.data.cache, say)
+    corpus = prepare(base.data, base.data.cache, say)
     test = test_split(corpus)
 
     budget = options.parameters or part.parameters

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmt.corpus.batching import Batch, BucketSampler, Lengths, cut, ordered_batches, train_batches
-from nmt.corpus.prepare import CorpusSettings, prepare
+from nmt.corpus.prepare import prepare
 from nmt.corpus.prepared import PreparedCorpus
+from nmt.corpus.settings import CorpusSettings
 from nmt.errors import CheckpointError, CorpusError
 from nmt.text.special_ids import BOS, EOS, PAD
 

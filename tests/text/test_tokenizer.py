@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from nmt.corpus.seeds import derive_seed
 from nmt.errors import TokenizerError
 from nmt.text.cleaning import clean
-from nmt.text.seeds import derive_seed
 from nmt.text.special_ids import BOS, EOS, PAD, UNK
 from nmt.text.tokenizer import Kind, Tokenizer
 

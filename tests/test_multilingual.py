@@ -1,4 +1,4 @@
-"""Several pairs of languages in one model: config, corpus, training, and a model that is told its target by a tag."""
+"""Several language pairs in one model: config, corpus, training, and the tags that select the target language."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ import torch
 from torch import nn
 
 from nmt.cli.train_options import command_to_resume, parse
-from nmt.config import Config, DirectionConfig
+from nmt.config import Config
 from nmt.corpus.batching import Batch, BucketSampler, train_batches
-from nmt.corpus.prepare import CorpusSettings, Direction, prepare
+from nmt.corpus.prepare import prepare
 from nmt.corpus.prepared import PreparedCorpus
 from nmt.device import has_fast_bfloat16, keep_freed_memory, pick_device
 from nmt.errors import CheckpointError
@@ -76,7 +76,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
     keep_freed_memory()
     log = RunLog(folder, quiet=world.rank > 0)
     with world.first():  # one process prepares the corpus, the others find it in the cache
-        corpus = prepare(corpus_settings(config), config.data.cache, log.say)
+        corpus = prepare(config.data, config.data.cache, log.say)
     state = initial_state(config, corpus, world, started)
     if resume:
         restore(state, folder, corpus)
@@ -210,45 +210,6 @@ def validate(
             info = describe_model(config, corpus, state, scores, validator.device)
             save_checkpoint(folder / "best.pt", {"model": model.state_dict(), "info": info})
     log.validation(state.progress.step, scores, best)
-
-
-def corpus_settings(config: Config) -> CorpusSettings:
-    """The plain values that the corpus is prepared with, file names resolved below `data.root`."""
-    data = config.data
-
-    def below(paths: Path | Sequence[Path] | None) -> tuple[Path, ...]:
-        if paths is None:
-            return ()
-        return tuple(data.root / p for p in ([paths] if isinstance(paths, Path) else paths))
-
-    def resolve(direction: DirectionConfig) -> Direction:
-        return Direction(
-            source_language=direction.source_language,
-            target_language=direction.target_language,
-            train_src=below(direction.train_src),
-            train_tgt=below(direction.train_tgt),
-            train_tsv=below(direction.train_tsv),
-            valid_src=below(direction.valid_src),
-            valid_tgt=below(direction.valid_tgt),
-            test_src=below(direction.test_src),
-            test_tgt=below(direction.test_tgt),
-        )
-
-    several = tuple(map(resolve, data.directions))
-    return CorpusSettings(
-        **({} if several else vars(resolve(data))),
-        directions=several,
-        valid_size=data.valid_size,
-        test_size=data.test_size,
-        split_seed=data.split_seed,
-        vocabulary=data.vocabulary,
-        kind=data.units,
-        character_coverage=data.character_coverage,
-        max_length=data.max_length,
-        max_ratio=data.max_ratio,
-        deduplicate=data.deduplicate,
-        drop_test_overlap=data.drop_test_overlap,
-    )
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:

@@ -359,6 +359,4 @@ def test_a_run_folder_without_the_packages_of_training(tmp_path: Path, monkeypat
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "yaml", None)  # as if it were not installed
     with pytest.raises(NMTError, match=r"needs yaml, which is not installed: pip install -e '\.\[train\]'"):
-        NMTError, match=r"a run folder needs yaml, which is not installed: pip install -e '\.\[train\]'"
-    ):
         artifact.load(tmp_path)

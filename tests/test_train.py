@@ -241,7 +241,10 @@ def test_resuming_with_another_text_is_refused(folder: Path) -> None:
 def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     from nmt.cli.parser import main_guard
 
-    code = main_guard(lambda: main(arguments))
+    try:
+        code = main_guard(lambda: main(arguments))
+    except SystemExit as exit_:
+        code = int(str(exit_.code or 0))
     return code, capsys.readouterr().err
 
 

@@ -41,7 +41,6 @@ from nmt.experiments.material import limit_validation, test_split
 from nmt.experiments.plan import CorpusPlan, choose, config_of, load_plan, members_of
 from nmt.experiments.runs import is_done, produce, produce_side_by_side, say
 from nmt.experiments.table import write_markdown
-from nmt.train import corpus_settings
 
 
 def add_arguments(parser: Parser, plan: Path) -> None:
@@ -89,7 +88,7 @@ def run(options: argparse.Namespace, overrides: list[tuple[str, str]], argv: lis
         changed = limit_validation(base, part.valid_pairs, out / "data").data
         overrides += [(f"data.{key}", str(getattr(changed, key))) for key in ("root", "valid_src", "valid_tgt")]
         base = base.model_copy(update={"data": changed})
-    corpus = prepare(corpus_settings(base), base.data.cache, say)
+    corpus = prepare(base.data, base.data.cache, say)
     test = test_split(corpus)
 
     budget = options.parameters or part.parameters

@@ -25,7 +25,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +32,7 @@ import torch
 from torch import nn
 
 from nmt.device import has_fast_bfloat16, pick_device
-from nmt.errors import EXTRA_OF, ArtifactError, MissingPackageError, TokenizerError
+from nmt.errors import ArtifactError, TokenizerError
 from nmt.text.tokenizer import Tokenizer
 
 FORMAT_VERSION: Final = 1
@@ -129,26 +128,13 @@ class Artifact:
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "cpu", dtype: str | None = None) -> Artifact:
-    """Load an exported file, or the best model of a run folder, to `device` (auto, cpu, cuda, cuda:N).
+    """Load an exported file to `device` (auto, cpu, cuda, cuda:N).
 
     `dtype` widens or narrows the weights (float32, bfloat16, float16). By default the file's own is taken, except on a
-    CPU without that arithmetic: there float16, and bfloat16 on older CPUs, become float32. int8 stays int8. A run
-    folder's model is float32, or converted to `dtype` as an export would be; it needs the training packages.
-    Raises `ArtifactError` naming the file when it is missing, not an exported file, damaged or of a newer format, and
-    `CheckpointError` for a run folder.
+    CPU without that arithmetic: there float16, and bfloat16 on older CPUs, become float32. int8 stays int8.
+    Raises `ArtifactError` naming the file when it is missing, not an exported file, damaged or of a newer format.
     """
-    path = Path(path)
-    if not path.is_dir():
-        return load_bytes(_read(path), str(path), device, dtype)
-    place = device if isinstance(device, torch.device) else pick_device(device)
-    try:
-        # By name, and only for a run folder: the run-time path works, and is installed, without the training code.
-        export = import_module("nmt.export")
-        return export.from_run(import_module("nmt.training.run_folder").load_run(path), place, dtype)  # type: ignore[no-any-return]
-    except ModuleNotFoundError as error:
-        if error.name not in EXTRA_OF:
-            raise
-        raise MissingPackageError(f"{path}: a run folder", error.name) from None
+    return load_bytes(_read(Path(path)), str(path), device, dtype)
 
 
 def load_bytes(content: bytes, name: str, device: str | torch.device = "cpu", dtype: str | None = None) -> Artifact:

@@ -29,7 +29,6 @@ from nmt.cli.model_options import (
     add_search_arguments,
     file_arguments,
     language_arguments,
-    load_from,
     search_keywords,
     show_progress,
 )
@@ -37,6 +36,7 @@ from nmt.cli.parser import Parser, positive
 from nmt.corpus.reading import read_lines, read_pair
 from nmt.errors import MissingPackageError, NMTError
 from nmt.files import atomic_write
+from nmt.loading import load_from
 from nmt.search.engine import Engine, SearchOptions
 from nmt.translator import Translation, Translator
 

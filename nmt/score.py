@@ -18,9 +18,10 @@ import torch
 from tqdm import tqdm
 
 from nmt.artifact import Artifact
-from nmt.cli.model_options import add_model_arguments, file_arguments, language_arguments, load_from
+from nmt.cli.model_options import add_model_arguments, file_arguments, language_arguments
 from nmt.cli.parser import Parser
 from nmt.corpus.reading import read_pair
+from nmt.loading import load_from
 from nmt.search.padding import pad_ids
 from nmt.text.cleaning import clean
 from nmt.text.special_ids import EOS

@@ -27,11 +27,12 @@ from nmt.cli.train_options import command_to_resume, parse
 from nmt.config import Config
 from nmt.corpus.batching import Batch, BucketSampler, train_batches
 from nmt.corpus.prepare import prepare
-from nmt.corpus.prepared import PreparedCorpus
+from nmt.corpus.prepared import Part, PreparedCorpus
 from nmt.device import has_fast_bfloat16, keep_freed_memory, pick_device
 from nmt.errors import CheckpointError
 from nmt.model.seq2seq import Seq2Seq
-from nmt.search.engine import SearchOptions
+from nmt.search.beam import BeamSearch
+from nmt.search.engine import Engine
 from nmt.training.bounds import reason_to_stop, used
 from nmt.training.checkpoint import save_checkpoint
 from nmt.training.distributed import Processes
@@ -41,6 +42,7 @@ from nmt.training.run_folder import describe_model, load_tokenizer, samples, sta
 from nmt.training.run_log import RunLog
 from nmt.training.state import Progress, TrainState
 from nmt.training.validation import Validator
+from nmt.translator import Translator
 
 
 class Stop:
@@ -187,16 +189,29 @@ def endless_batches(config: Config, corpus: PreparedCorpus, sampler: BucketSampl
         )
 
 
-def make_validator(config: Config, corpus: PreparedCorpus, device: torch.device) -> Validator:
-    """Make the validator of a run: its search, and the limits that the exported model will have."""
-    return Validator(
-        corpus.valid,
+def make_translator(config: Config, corpus: PreparedCorpus, model: Seq2Seq, device: torch.device) -> Translator:
+    """Make the translator of validations: greedy or with a small beam, and with the limits of the exported model."""
+    return Translator(
         corpus.tokenizer,
-        SearchOptions(beam=config.search.valid_beam, length_penalty=config.search.length_penalty),
+        Engine(BeamSearch(model), device=device),
         max_source_pieces=config.data.max_length,
-        batch_tokens=config.training.batch_tokens,
-        device=device,
+        target_tags=corpus.valid.target_tags,
+        search_defaults={"beam": config.search.valid_beam, "length_penalty": config.search.length_penalty},
     )
+
+
+def make_validator(config: Config, corpus: PreparedCorpus, device: torch.device) -> Validator:
+    """Make the validator of a run, which translates with the translator that everything else uses."""
+
+    def translate(model: Seq2Seq, part: Part) -> list[str]:
+        translations = make_translator(config, corpus, model, device).translate(
+            corpus.valid.source_lines[part.rows],
+            source_language=part.source_language,
+            target_language=part.target_language,
+        )
+        return [translation.text for translation in translations]
+
+    return Validator(corpus.valid, translate, batch_tokens=config.training.batch_tokens, device=device)
 
 
 def validate(

@@ -29,12 +29,12 @@ from nmt.cli.model_options import (
     add_model_arguments,
     add_search_arguments,
     language_arguments,
-    load_from,
     search_keywords,
     show_progress,
 )
 from nmt.cli.parser import Parser, positive
 from nmt.errors import NMTError, TranslationError
+from nmt.loading import load_from
 from nmt.plot import draw_alignment
 from nmt.search.engine import Engine
 from nmt.translator import Translation, Translator

@@ -26,7 +26,7 @@ from typing import Any, Unpack, overload
 import torch
 from torch import Tensor
 
-from nmt.artifact import Artifact, load
+from nmt.artifact import Artifact
 from nmt.errors import TranslationError
 from nmt.search.engine import Engine, Hypothesis, Request, Result, SearchOptions
 from nmt.search.request import SearchKeywords
@@ -160,7 +160,9 @@ class Translator:
         """
         if threads is not None:
             torch.set_num_threads(threads)
-        artifact = load(path, device, dtype)
+        from nmt.loading import load_model  # here: it may need the training code, the rest of this module never does
+
+        artifact = load_model(path, device, dtype)
         return cls.from_artifact(artifact, Engine(artifact.search, slots=slots, device=artifact.device))
 
     @classmethod

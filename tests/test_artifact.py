@@ -18,7 +18,7 @@ import torch
 
 from nmt import artifact
 from nmt.artifact import Artifact, Manifest, load, load_bytes, pack, read_manifest
-from nmt.errors import ArtifactError, CheckpointError
+from nmt.errors import ArtifactError
 from nmt.export import export, script
 from tests.copy_model import CopyRun, exported
 
@@ -99,7 +99,7 @@ def test_a_checkpoint_is_not_an_artifact(tmp_path: Path) -> None:
 def test_missing_and_unreadable(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no such file"):
         load(tmp_path / "missing.pt")
-    with pytest.raises(CheckpointError, match="not a run folder"):
+    with pytest.raises(ArtifactError, match="cannot be read"):
         load(tmp_path)
 
 

@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from nmt import artifact, evaluate, score, translate
+from nmt import evaluate, loading, score, translate
 from nmt import export as exporting
 from nmt.cli.parser import main_guard
 from nmt.errors import NMTError
@@ -359,4 +359,4 @@ def test_a_run_folder_without_the_packages_of_training(tmp_path: Path, monkeypat
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "yaml", None)  # as if it were not installed
     with pytest.raises(NMTError, match=r"needs yaml, which is not installed: pip install -e '\.\[train\]'"):
-        artifact.load(tmp_path)
+        loading.load_model(tmp_path)

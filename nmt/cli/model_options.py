@@ -1,18 +1,14 @@
-"""Command-line options of the commands that use a model, and loading the model that they name."""
+"""Command-line options of the commands that use a model."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Protocol, cast
 
-import torch
-
 from nmt import artifact
-from nmt.artifact import Artifact
 from nmt.cli.parser import positive
 from nmt.search.request import SearchKeywords, SearchOptions
 
@@ -58,17 +54,6 @@ def search_keywords(options: argparse.Namespace) -> SearchKeywords:
     """Return the search options of a command line, for `Translator.search_options`; None where none was given."""
     values = {name: getattr(options, name) for name in SEARCH_HELP} | {"n_best": getattr(options, "nbest", None)}
     return cast(SearchKeywords, values)
-
-
-def load_from(options: argparse.Namespace, path: Path | None = None) -> Artifact:
-    """Load MODEL, or the model at `path`, as the options say; note on stderr if it is computed in another type."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    model = artifact.load(path or options.model, options.device, options.dtype)
-    if model.dtype != artifact.DTYPES[model.manifest.dtype] and options.dtype is None:
-        kind = str(model.dtype).removeprefix("torch.")
-        print(f"note: {path or options.model}: {model.manifest.dtype} is computed in {kind} here", file=sys.stderr)
-    return model
 
 
 def show_progress(bar: Bar, begin: int, lines: int, share: float) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import sacrebleu
@@ -16,11 +16,7 @@ import torch
 from nmt.corpus.batching import ordered_batches
 from nmt.corpus.prepared import Part, Split
 from nmt.model.seq2seq import Seq2Seq
-from nmt.search.beam import BeamSearch
-from nmt.search.engine import Engine, SearchOptions
-from nmt.text.tokenizer import Tokenizer
 from nmt.training.loss import batch_loss
-from nmt.translator import Translator
 
 
 @dataclass(frozen=True)
@@ -59,23 +55,19 @@ class Scores:
 
 
 class Validator:
-    """Computes the loss with teacher forcing, and BLEU of translations by the search that everything else uses."""
+    """Computes the loss with teacher forcing, and BLEU of the model's translations."""
 
     def __init__(
         self,
         split: Split,
-        tokenizer: Tokenizer,
-        search: SearchOptions,
+        translate: Callable[[Seq2Seq, Part], list[str]],
         *,
-        max_source_pieces: int,
         batch_tokens: int,
         device: torch.device,
     ) -> None:
-        """max_source_pieces: longer segments are cut, as they will be by the exported model."""
+        """translate: translates the source sentences of one direction of `split` with a model, in order."""
         self.split = split
-        self.tokenizer = tokenizer
-        self.search = search
-        self.max_source_pieces = max_source_pieces
+        self.translate = translate
         self.batch_tokens = batch_tokens
         self.device = device
         self.metric = sacrebleu.BLEU()
@@ -90,29 +82,13 @@ class Validator:
             nll += float(batch_nll)
             tokens += batch.target_tokens
         began = time.monotonic()
-        translator = self.translator(model)
-        bleu = {str(part): self._bleu(translator, part) for part in self.split.parts}
+        bleu = {str(part): self._bleu(model, part) for part in self.split.parts}
         seconds = time.monotonic() - began
         model.train()
         speed = len(self.split) / max(seconds, 1e-9)
         return Scores(nll / max(tokens, 1), bleu, speed, str(self.metric.get_signature()))
 
-    def translator(self, model: Seq2Seq) -> Translator:
-        """Return a translator that treats text as the exported model's will."""
-        return Translator(
-            self.tokenizer,
-            Engine(BeamSearch(model), device=self.device),
-            max_source_pieces=self.max_source_pieces,
-            target_tags=self.split.target_tags,
-        )
-
-    def _bleu(self, translator: Translator, part: Part) -> float:
+    def _bleu(self, model: Seq2Seq, part: Part) -> float:
         """Return the BLEU of one direction."""
-        translations = translator.translate(
-            self.split.source_lines[part.rows],
-            self.search,
-            source_language=part.source_language,
-            target_language=part.target_language,
-        )
-        hypotheses = [translation.text for translation in translations]
-        return float(self.metric.corpus_score(hypotheses, [self.split.reference_lines[part.rows]]).score)
+        references = self.split.reference_lines[part.rows]
+        return float(self.metric.corpus_score(self.translate(model, part), [references]).score)

@@ -9,20 +9,20 @@ import pytest
 from nmt.corpus.prepare import prepare
 from nmt.device import pick_device
 from nmt.export import describe
-from nmt.train import make_validator, train
+from nmt.train import make_translator, train
 from nmt.training.run_folder import load_run
 from nmt.training.validation import Scores
 from tests.test_train import corpus, small
 
 
-def test_the_validator_cuts_segments_where_the_exported_model_does(tmp_path: Path) -> None:
+def test_validation_cuts_segments_where_the_exported_model_does(tmp_path: Path) -> None:
     corpus(tmp_path)
     config = small(tmp_path, max_steps=1)
     train(config, tmp_path / "run")
     run = load_run(tmp_path / "run")
     prepared = prepare(config.data, config.data.cache)
-    validator = make_validator(config, prepared, pick_device("cpu"))
-    assert validator.translator(run.model).max_source_pieces == describe(run, "float32").max_source_pieces == 100
+    translator = make_translator(config, prepared, run.model, pick_device("cpu"))
+    assert translator.max_source_pieces == describe(run, "float32").max_source_pieces == 100
 
 
 def test_several_directions_count_alike() -> None:

@@ -1,0 +1,49 @@
+"""Loading a model from an exported file or from a run folder.
+
+Only a run folder needs the training code: it is imported when one is named, so that an exported file can be used where
+torch and sentencepiece are the only packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from nmt import artifact
+from nmt.artifact import Artifact
+from nmt.device import pick_device
+from nmt.errors import EXTRA_OF, MissingPackageError
+
+
+def load_model(path: str | os.PathLike[str], device: str = "auto", dtype: str | None = None) -> Artifact:
+    """Load an exported file (see `nmt.artifact.load`), or the best model of a run folder.
+
+    A run folder's model is float32, or converted to `dtype` as an export would be. Raises `ArtifactError` or
+    `CheckpointError` naming what is missing or damaged, and `MissingPackageError` without the training packages.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return artifact.load(path, device, dtype)
+    try:
+        from nmt.export import from_run
+        from nmt.training.run_folder import load_run
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA_OF:
+            raise
+        raise MissingPackageError(f"{path}: a run folder", error.name) from None
+    return from_run(load_run(path), pick_device(device), dtype)
+
+
+def load_from(options: argparse.Namespace, path: Path | None = None) -> Artifact:
+    """Load MODEL, or the model at `path`, as the options say; note on stderr if it is computed in another type."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    model = load_model(path or options.model, options.device, options.dtype)
+    if model.dtype != artifact.DTYPES[model.manifest.dtype] and options.dtype is None:
+        kind = str(model.dtype).removeprefix("torch.")
+        print(f"note: {path or options.model}: {model.manifest.dtype} is computed in {kind} here", file=sys.stderr)
+    return model

@@ -12,7 +12,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH  := $(shell sed -n 's/^ *"\(torch==[^"]*\)",$$/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test slow lint types format compose-test clean
+.PHONY: help install demo serve test slow lint types format docs compose-test clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ types: $(STAMP)  ## mypy, strict
 format: $(STAMP)  ## ruff: put into the one format
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: $(STAMP)  ## write the generated parts of docs/ anew
+	$(PY) docs/make.py
 
 compose-test: $(STAMP)  ## docker compose build, up, POST, down (needs a Docker engine)
 	$(PY) -m pytest -m compose $(ARGS)

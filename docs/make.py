@@ -60,10 +60,10 @@ def service_settings() -> str:
     """A table of the service's settings."""
     from service.settings import PREFIX, Settings
 
-    rows = [
-        row(f"`--{name.replace('_', '-')}`", f"`{PREFIX}{name.upper()}`", show(field.default), limits(field), field.description)
-        for name, field in Settings.model_fields.items()
-    ]  # fmt: skip
+    rows = []
+    for name, field in Settings.model_fields.items():
+        option, variable = f"`--{name.replace('_', '-')}`", f"`{PREFIX}{name.upper()}`"
+        rows.append(row(option, variable, show(field.default), limits(field), field.description))
     return "\n".join([row("option", "environment", "default", "values", "meaning"), "|---|---|---|---|---|", *rows])
 
 

@@ -186,7 +186,7 @@ def test_the_service_runs_from_the_wheel(full: Environment) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [full.bin / "nmt-serve", "--models", "copy.pt", "--port", str(port), "--log-level", "warning"]
+    command = [str(full.bin / "nmt-serve"), "--models", "copy.pt", "--port", str(port), "--log-level", "warning"]
     service = subprocess.Popen(command, cwd=full.folder)
     url = f"http://127.0.0.1:{port}/translate?source=en&target=de&q=the+quick+fox"
     try:

@@ -1,14 +1,14 @@
-"""The exported file: a translation model that needs torch and sentencepiece only.
+"""The exported file: one file with a translation model, its tokenizer and its manifest.
 
-In the way of the data: export -> **artifact** -> translator, service. One file carries everything:
+In the way of the data: export -> **artifact** -> translator, service. It needs torch and sentencepiece only:
 
     code/, data/, ...          the search with its model, as TorchScript (a zip archive; C++ reads it too)
-    extra/manifest.json        languages, type of the numbers, limits, training signature, licence
+    extra/manifest.json        languages, number type, limits, how it was trained, licence
     extra/tokenizer.model      the SentencePiece model
     the zip's comment          the SHA-256 of every byte before it
 
-torch itself does not check its archives: a flipped bit in a weight loads without a word. The digest finds any damage,
-and the manifest is read before any code of the file runs.
+torch does not check its archives: a flipped bit in a weight loads without an error. The digest finds any damage, and
+the manifest is read before any code of the file runs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ import torch
 from torch import nn
 
 from nmt.device import has_fast_bfloat16, pick_device
-from nmt.errors import ArtifactError, TokenizerError
+from nmt.errors import EXTRA_OF, ArtifactError, MissingPackageError, TokenizerError
 from nmt.text.tokenizer import Tokenizer
 
 FORMAT_VERSION: Final = 1
@@ -42,20 +43,20 @@ DTYPES: Final = {
     "float16": torch.float16,
     "int8": torch.float32,  # the matrices are int8, all else is computed in float32
 }
-"""names of the types an artifact may have, with the type of its states"""
+"""number types of the weights by name, each with the type that states are computed in"""
 
 _MANIFEST, _TOKENIZER = "manifest.json", "tokenizer.model"
 _MARK = b"nmt sha256:"
 _SEAL_BYTES = len(_MARK) + 64
 _ZIP = b"PK\x03\x04"
 
-# torch's compilation unit is shared by the process: loading and scripting must not overlap.
+# torch's compilation unit is shared by the whole process: loading and scripting must not overlap.
 _torchscript = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an artifact says about itself. Fields that this version does not know are ignored."""
+    """The description that an exported file carries. Fields that this version does not know are ignored."""
 
     pairs: tuple[tuple[str, str], ...]
     """(source, target) language codes it translates between"""
@@ -64,26 +65,26 @@ class Manifest:
     vocabulary: int
     """pieces"""
     max_source_pieces: int
-    """longest segment, in pieces, that the model has learnt to translate; longer text is cut into segments"""
+    """longest segment, in pieces, that the model was trained on; longer text is cut into segments"""
     parameters: int
-    """weights of the model, shared ones counted once"""
+    """number of weights, shared ones counted once"""
     target_tags: bool = False
     """whether the source begins with a tag of the target language"""
     search: Mapping[str, Any] = field(default_factory=dict)
     """search defaults: beam, length_penalty"""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """how it was trained: config digest, seed, steps, validation BLEU with its signature, ..."""
+    """config digest, seed, steps, validation BLEU with its signature, hardware, ..."""
     parity: Mapping[str, Any] = field(default_factory=dict)
-    """how far the file was from the trained model when it was exported"""
+    """difference between the file and the trained model, measured when it was exported"""
     licence: str = ""
     """of the weights"""
     created: str = ""
     """date of the export, ISO 8601, UTC"""
     torch_version: str = str(torch.__version__)
-    """torch that wrote the file"""
+    """version of torch that wrote the file"""
     format_version: int = FORMAT_VERSION
     checksum: str = ""
-    """SHA-256 of the file's content; it stands behind the content, so it is empty until the file is read"""
+    """SHA-256 of the file's content; it follows the content, so it is empty until the file is read"""
 
     @property
     def source_languages(self) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ class Manifest:
         return tuple(dict.fromkeys(target for _, target in self.pairs))
 
     def to_json(self) -> bytes:
-        """As UTF-8 JSON, without the checksum."""
+        """Return the manifest as UTF-8 JSON, without the checksum."""
         values = {key: value for key, value in dataclasses.asdict(self).items() if key != "checksum"}
         return json.dumps(values, ensure_ascii=False, indent=1).encode()
 
@@ -114,31 +115,44 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A loaded model: all that a translator needs."""
+    """A loaded model with its tokenizer and manifest."""
 
     search: Any
-    """BeamSearch, scripted when it comes from a file, in evaluation mode on `device`"""
+    """`BeamSearch` in evaluation mode on `device`; scripted if it was loaded from a file"""
     tokenizer: Tokenizer
     manifest: Manifest
     device: torch.device
     dtype: torch.dtype
-    """type of its states; wider than the manifest's where the device has no fast arithmetic for that"""
+    """type of its states; wider than the manifest's if the device has no fast arithmetic for that"""
     size_bytes: int = 0
     """of the file"""
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "cpu", dtype: str | None = None) -> Artifact:
-    """Load an exported file to `device` (auto, cpu, cuda, cuda:N).
+    """Load an exported file, or the best model of a run folder, to `device` (auto, cpu, cuda, cuda:N).
 
     `dtype` widens or narrows the weights (float32, bfloat16, float16). By default the file's own is taken, except on a
-    CPU without that arithmetic: there float16, and bfloat16 on older CPUs, become float32. int8 stays int8.
-    Raises `ArtifactError` naming the file when it is missing, no artifact, damaged or of a newer format.
+    CPU without that arithmetic: there float16, and bfloat16 on older CPUs, become float32. int8 stays int8. A run
+    folder's model is float32, or converted to `dtype` as an export would be; it needs the training packages.
+    Raises `ArtifactError` naming the file when it is missing, not an exported file, damaged or of a newer format, and
+    `CheckpointError` for a run folder.
     """
-    return load_bytes(_read(Path(path)), str(path), device, dtype)
+    path = Path(path)
+    if not path.is_dir():
+        return load_bytes(_read(path), str(path), device, dtype)
+    place = device if isinstance(device, torch.device) else pick_device(device)
+    try:
+        # By name, and only for a run folder: the run-time path works, and is installed, without the training code.
+        export = import_module("nmt.export")
+        return export.from_run(import_module("nmt.training.run_folder").load_run(path), place, dtype)  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA_OF:
+            raise
+        raise MissingPackageError(f"{path}: a run folder", error.name) from None
 
 
 def load_bytes(content: bytes, name: str, device: str | torch.device = "cpu", dtype: str | None = None) -> Artifact:
-    """`load` for the bytes of a file; `name` is for errors."""
+    """Load an exported file from its bytes; `name` is used in errors."""
     place = device if isinstance(device, torch.device) else pick_device(device)
     manifest = _manifest(content, name)
     extra = {_TOKENIZER: ""}
@@ -161,15 +175,15 @@ def load_bytes(content: bytes, name: str, device: str | torch.device = "cpu", dt
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
-    """The manifest of an exported file, checked for damage but not loaded; raises `ArtifactError` as `load` does."""
+    """Read the manifest of an exported file, checking it for damage; raises `ArtifactError` as `load` does."""
     return _manifest(_read(Path(path)), str(path))
 
 
 def pack(script: bytes, tokenizer: Tokenizer, manifest: Manifest) -> bytes:
-    """The bytes of an artifact from those of a `torch.jit.save`.
+    """Make an exported file from the bytes of a `torch.jit.save`.
 
-    The records are copied but for the debug ones, which name files of the machine that exported: equal models thus
-    give equal files wherever they are exported.
+    Debug records are left out, because they name files of the exporting machine: equal models give equal files on
+    every machine.
     """
     reader = torch._C.PyTorchFileReader(io.BytesIO(script))
     buffer = io.BytesIO()
@@ -188,14 +202,14 @@ def pack(script: bytes, tokenizer: Tokenizer, manifest: Manifest) -> bytes:
 
 @contextmanager
 def torchscript() -> Iterator[None]:
-    """Hold the process-wide lock of TorchScript, and keep its deprecation warnings from the user."""
+    """Hold the process-wide lock for TorchScript, and suppress its deprecation warnings."""
     with _torchscript, warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
 def _seal(archive: bytes) -> bytes:
-    """Put the digest of a zip archive into its comment, where zip tools and torch do not mind it."""
+    """Append the digest to a zip archive as its comment, which zip tools and torch ignore."""
     body = archive[:-2] + struct.pack("<H", _SEAL_BYTES)
     return body + _MARK + hashlib.sha256(body).hexdigest().encode()
 
@@ -210,7 +224,7 @@ def _read(path: Path) -> bytes:
 
 
 def _manifest(content: bytes, name: str) -> Manifest:
-    """Check the digest, then read the manifest: damage is damage, whatever it would have said."""
+    """Check the digest, then read the manifest."""
     if not content:
         raise ArtifactError(f"{name}: the file is empty; export the model again")
     if not content.startswith(_ZIP) and _MARK not in content[-_SEAL_BYTES:]:
@@ -238,7 +252,7 @@ def _manifest(content: bytes, name: str) -> Manifest:
 
 
 def _computing_type(stored: str, asked: str | None, device: torch.device, name: str) -> torch.dtype:
-    """The type to compute in."""
+    """Return the type to compute in."""
     if asked is not None:
         if asked not in DTYPES:
             raise ArtifactError(f"dtype {asked!r}: expected one of {', '.join(DTYPES)}")
@@ -251,7 +265,7 @@ def _computing_type(stored: str, asked: str | None, device: torch.device, name: 
 
 
 def _choose_products(search: nn.Module, device: torch.device) -> None:
-    """Let int8 matrices be multiplied as integers where the hardware does so exactly (see nmt/quantized.py)."""
+    """Multiply int8 matrices as integers if the hardware does so exactly (see nmt/model/quantized.py)."""
     quantised = [module for module in search.modules() if hasattr(module, "integer_products")]
     if quantised:
         exact = device.type == "cpu" and _exact_integer_products()
@@ -260,7 +274,7 @@ def _choose_products(search: nn.Module, device: torch.device) -> None:
 
 
 def _exact_integer_products() -> bool:
-    """Whether this CPU adds products of int8 without overflow: some before VNNI saturate at 16 bits."""
+    """Return whether this CPU sums int8 products without overflow: some before VNNI saturate at 16 bits."""
     for rows in (1, 40):
         left = torch.full((rows, 96), 127, dtype=torch.int8)
         right = torch.tensor([[127], [-127]], dtype=torch.int8).repeat(20, 96)

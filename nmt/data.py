@@ -1,4 +1,4 @@
-"""Parallel text for training: `fetch` gets a public corpus, `prepare` cleans and splits one's own.
+"""Parallel text for training: download a public corpus, or clean and split your own text.
 
     python -m nmt.data fetch multi30k --accept-licence
     python -m nmt.data prepare --src my.en --tgt my.de --out data/corpora/mine --valid 1000 --test 1000
@@ -8,20 +8,25 @@ In the way of the data: before `nmt.train`, whose configs name files below `data
 
 from __future__ import annotations
 
+from nmt.cli.launch import launch
+
+if __name__ == "__main__":  # above the imports that may fail, see nmt/cli/launch.py
+    raise SystemExit(launch("nmt.data"))
+
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nmt.cli.parser import HelpFormatter, main_guard
-from nmt.corpus.fetch import CORPORA, fetch
-from nmt.corpus.prepare import CorpusSettings, clean_and_split
+from nmt.cli.parser import Parser, positive
+from nmt.corpus.fetch import CORPORA, OTHER_CORPORA, fetch, read_record
+from nmt.corpus.prepare import Reject, clean_and_split
 from nmt.corpus.report import Report
+from nmt.corpus.settings import CorpusSettings
 from nmt.errors import CorpusError
 from nmt.files import atomic_folder, write_text
 
-# The corpus names its settings as in a config; here they are options.
+# Errors of the corpus name the keys of a config; in this command they are options.
 _OPTIONS = {
     "data.train_src": "--src",
     "data.train_tgt": "--tgt",
@@ -31,17 +36,17 @@ _OPTIONS = {
 }
 
 
-def prepare_files(settings: CorpusSettings, out: Path) -> Report:
+def prepare_files(settings: CorpusSettings, out: Path, tsv_columns: tuple[int, int], reject: Reject) -> Report:
     """Clean and split the training files of `settings` into `out`/{train,valid,test}.LANG and report.json.
 
-    Whole or not at all. The target side of valid and test stays as it stands in the file, for it is the reference.
-    Raises `CorpusError` for bad text, or an `out` that holds something already.
+    The folder is written whole or not at all. The target side of valid and test is kept exactly as in the file, as the
+    reference. Raises `CorpusError` for bad text, or if `out` is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CorpusError(f"{out}: exists already; name a new folder with --out")
     report = Report()
     try:
-        train, held_out = clean_and_split(settings, report)
+        train, held_out = clean_and_split(settings, report, tsv_columns=tsv_columns, reject=reject)
     except CorpusError as error:
         raise CorpusError(_as_options(str(error))) from None
     report.warnings = [_as_options(warning) for warning in report.warnings]
@@ -58,98 +63,132 @@ def prepare_files(settings: CorpusSettings, out: Path) -> Report:
     return report
 
 
+def make_reject(max_characters: int, max_ratio: float, drop_identical: bool) -> Reject:
+    """Return a filter of training pairs by their text: length, ratio of the lengths, identical sides."""
+
+    def reject(src: str, tgt: str) -> str:
+        shorter, longer = sorted((len(src), len(tgt)))
+        if drop_identical and src == tgt:
+            return "source and target identical"
+        if longer > max_characters:
+            return f"longer than {max_characters} characters"
+        if longer > max_ratio * shorter:
+            return f"lengths differ by more than {max_ratio:g} times, in characters"
+        return ""
+
+    return reject
+
+
 def _as_options(message: str) -> str:
     for setting, option in _OPTIONS.items():
         message = message.replace(setting, option)
     return message
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(prog="python -m nmt.data", description=__doc__, formatter_class=HelpFormatter)
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
+    top = Parser("python -m nmt.data", __doc__ or "")
     commands = top.add_subparsers(dest="command", required=True)
 
-    known = "\n".join(f"  {name}: {c.description}\n    licence: {c.licence}" for name, c in CORPORA.items())
-    get = commands.add_parser(
-        "fetch", help="get a public corpus", description=f"known corpora:\n{known}", formatter_class=HelpFormatter
-    )
-    get.add_argument("name", metavar="NAME", help="one of the known corpora")
+    get = commands.add_parser("fetch", help="download a public corpus", description=_fetch_help())
+    get.add_argument("name", metavar="NAME", help="a known corpus")
     get.add_argument("--root", type=Path, default=Path("data/corpora"), help="folder for NAME/SPLIT.LANG.gz")
-    get.add_argument("--accept-licence", action="store_true", help="say that the corpus' licence is accepted")
-    get.add_argument("--url", help="a mirror of the publisher's folder")
+    get.add_argument("--accept-licence", action="store_true", help="accept the licence of the corpus")
+    get.add_argument("--url", help="mirror of the publisher's folder")
+    get.add_argument("--sha256", metavar="HEX", help="SHA-256 that the downloaded archive must have")
 
     own = commands.add_parser(
         "prepare",
-        help="clean and split one's own text",
-        description="Clean and split parallel text, plain or gzip, a sentence a line.",
-        formatter_class=HelpFormatter,
+        help="clean and split your own text",
+        description="Clean and split parallel text, plain or gzip, one sentence per line.",
     )
     own.add_argument("--src", type=Path, nargs="+", default=[], metavar="FILE", help="source text")
     own.add_argument("--tgt", type=Path, nargs="+", default=[], metavar="FILE", help="target text, line by line")
     own.add_argument("--tsv", type=Path, nargs="+", default=[], metavar="FILE", help="source<TAB>target lines")
     own.add_argument(
-        "--columns", type=_from_one, nargs=2, default=(1, 2), help="columns of --tsv, from 1: source, target"
+        "--columns", type=positive, nargs=2, default=(1, 2), help="columns of source and target in --tsv, from 1"
     )
     own.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder for the result")
-    own.add_argument("--source-language", default="src", metavar="LANG", help="suffix of the source files")
-    own.add_argument("--target-language", default="tgt", metavar="LANG", help="suffix of the target files")
+    own.add_argument("--source-language", type=_code, default="src", metavar="LANG", help="suffix of the source files")
+    own.add_argument("--target-language", type=_code, default="tgt", metavar="LANG", help="suffix of the target files")
     own.add_argument("--valid", type=_size, default=1000, metavar="N", help="pairs held out for validation")
     own.add_argument("--test", type=_size, default=1000, metavar="N", help="pairs held out for the test")
     own.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the split")
     own.add_argument(
-        "--max-characters", type=_from_one, default=1000, metavar="N", help="longest sentence, in characters"
+        "--max-characters", type=positive, default=1000, metavar="N", help="longest sentence, in characters"
     )
     own.add_argument(
         "--max-ratio", type=float, default=9.0, metavar="X", help="largest ratio of the lengths, in characters"
     )
-    own.add_argument("--keep-duplicates", action="store_true", help="keep pairs seen before")
+    own.add_argument("--keep-duplicates", action="store_true", help="keep repeated pairs")
     own.add_argument("--drop-identical", action="store_true", help="drop pairs whose sides are the same text")
     own.add_argument("--json", action="store_true", help="print the report as JSON")
     return top
 
 
-def _from_one(text: str) -> int:
-    return _size(text, 1)
+def _fetch_help() -> str:
+    lines = ["Download a public corpus and lay it out as the configs expect.", "", "Known corpora:"]
+    for name, corpus in CORPORA.items():
+        lines += [f"  {name}: {corpus.description}", f"    licence: {corpus.licence}", f"    version: {corpus.version}"]
+    lines += ["", "Other corpora of the configs and results, which this command does not download:"]
+    for name, how in OTHER_CORPORA.items():
+        lines += [f"  {name}: {how}"]
+    return "\n".join(lines)
 
 
-def _size(text: str, least: int = 0) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} up")
+def _size(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 
+def _code(text: str) -> str:
+    if not text or "/" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a language code such as en")
+    return text
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
-    options = parser().parse_args(argv)
-    if options.command == "fetch":
-        there = (options.root / options.name).exists()
-        folder = fetch(options.name, options.root, accept_licence=options.accept_licence, url=options.url)
-        print(f"{folder}: {'there already, left as it is' if there else 'ready'}")
-        print(f"licence: {CORPORA[options.name].licence}")
-        return 0
+    """Run the command."""
+    options = make_parser().parse_args(argv)
+    return _fetch(options) if options.command == "fetch" else _prepare(options)
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    exists = (options.root / options.name).exists()
+    folder = fetch(
+        options.name,
+        options.root,
+        accept_licence=options.accept_licence,
+        url=options.url,
+        sha256=options.sha256,
+    )
+    print(f"{folder}: {'already there, left as it is' if exists else 'ready'}")
+    for download in read_record(folder):
+        print(f"downloaded {download}")
+    print(f"licence: {CORPORA[options.name].licence}")
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
     if options.source_language == options.target_language:
         raise CorpusError(f"--source-language and --target-language are both {options.source_language}")
     settings = CorpusSettings(
+        root=Path(),
         train_src=tuple(options.src),
         train_tgt=tuple(options.tgt),
         train_tsv=tuple(options.tsv),
-        tsv_columns=(options.columns[0] - 1, options.columns[1] - 1),
         source_language=options.source_language,
         target_language=options.target_language,
         valid_size=options.valid,
         test_size=options.test,
         split_seed=options.seed,
         deduplicate=not options.keep_duplicates,
-        keep_identical=not options.drop_identical,
-        max_characters=options.max_characters,
-        max_character_ratio=options.max_ratio,
     )
-    if not any(settings.files("train")):
+    if not any(settings.files(0, "train")):
         raise CorpusError("no text: give --src and --tgt, or --tsv")
-    report = prepare_files(settings, options.out)
+    first, second = options.columns
+    reject = make_reject(options.max_characters, options.max_ratio, options.drop_identical)
+    report = prepare_files(settings, options.out, (first - 1, second - 1), reject)
     print(json.dumps(report.to_dict(), ensure_ascii=False) if options.json else f"{report}\nwritten to {options.out}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main_guard(main))

@@ -1,4 +1,4 @@
-"""Which device computes, in which precision, and how its memory is kept."""
+"""The device to compute on: its choice, its fast number types, and its memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nmt.errors import ConfigError
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda` or `cuda:N` as a device; raises `ConfigError` when it is not there."""
+    """Return the device named `auto`, `cpu`, `cuda` or `cuda:N`; raises `ConfigError` if there is none."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -28,17 +28,17 @@ def pick_device(name: str) -> torch.device:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """If the device multiplies bfloat16 matrices in hardware; a CPU does by AVX512-BF16 or AMX, four times as fast."""
+    """Return whether the device multiplies bfloat16 matrices in hardware (a CPU by AVX512-BF16 or AMX, 4 x float32)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next allocation instead of giving it back to the system.
+    """Make glibc keep freed memory for the next allocation instead of returning it to the system.
 
-    Training frees and allocates the same large tensors at each step; each time the system would hand out zeroed pages
-    anew, which took a third of a training step on a CPU. Does nothing on other C libraries.
+    Training frees and allocates the same large tensors at each step. Zeroing fresh pages for them took a third of a
+    training step on a CPU. Does nothing with other C libraries.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""What can go wrong by the user's doing, each with a one-line message that names the thing and the remedy.
+"""Errors that a user can fix; each message is one line that names the thing and the remedy.
 
 NMTError
 ├── ConfigError       an unknown key, a value out of range
@@ -7,14 +7,25 @@ NMTError
 ├── CheckpointError   a run folder or checkpoint that is missing, damaged or of another model
 ├── ArtifactError     an exported file that is missing, damaged or of a newer format
 ├── SearchError       search options out of range
-└── TranslationError  a text that cannot be translated
+├── TranslationError  a text that cannot be translated
+└── MissingPackageError   a package of an optional extra that is not installed
 """
 
 from __future__ import annotations
 
+# Top-level modules by the extra of pyproject.toml that installs them; "" is the core install.
+_EXTRAS = {
+    "": ("torch", "sentencepiece", "tqdm"),
+    "train": ("numpy", "pydantic", "yaml", "sacrebleu", "sentencex", "tensorboard"),
+    "service": ("fastapi", "prometheus_client", "pydantic_settings", "python_multipart", "uvicorn"),
+    "plot": ("matplotlib",),
+}
+EXTRA_OF = {module: extra for extra, modules in _EXTRAS.items() for module in modules}
+"""the extra that installs a third-party module, by the module's top-level name"""
+
 
 class NMTError(Exception):
-    """Base of all errors that a user can mend; shown as one line, without a traceback."""
+    """Base of all errors that a user can fix; shown as one line, without a traceback."""
 
 
 class ConfigError(NMTError):
@@ -43,3 +54,16 @@ class SearchError(NMTError):
 
 class TranslationError(NMTError):
     """A text that cannot be translated."""
+
+
+class MissingPackageError(NMTError):
+    """A third-party package that is not installed."""
+
+    def __init__(self, what: str, module: str) -> None:
+        """`what` (a command, a file, a feature) needs `module`, a key of `EXTRA_OF`."""
+        extra = EXTRA_OF[module]
+        if extra:
+            remedy = f"pip install -e '.[{extra}]' in the project's folder"
+        else:  # most likely another Python than the one the project was installed for
+            remedy = "activate the project's virtual environment, or pip install -e . in its folder"
+        super().__init__(f"{what} needs {module}, which is not installed: {remedy}")

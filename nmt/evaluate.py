@@ -1,11 +1,17 @@
-"""Score a model on a test set: `python -m nmt.evaluate MODEL --src F --ref F`: BLEU, chrF and TER, with signatures.
+"""Score a model on a test set by BLEU, chrF and TER, with signatures: `python -m nmt.evaluate MODEL --src F --ref F`.
 
-In the way of the data: translator -> **evaluate**. With --compare the difference to another model, or to a file of
-translations, is tested by paired bootstrap resampling (Koehn 2004, as in sacreBLEU).
+In the way of the data: translator -> **evaluate** -> scores. With --compare the difference to another model, or to a
+file of translations, is tested by paired bootstrap resampling (Koehn 2004, as in sacreBLEU).
 """
 
 from __future__ import annotations
 
+from nmt.cli.launch import launch
+
+if __name__ == "__main__":  # above the imports that may fail, see nmt/cli/launch.py
+    raise SystemExit(launch("nmt.evaluate"))
+
+import argparse
 import json
 import sys
 import time
@@ -23,14 +29,15 @@ from nmt.cli.model_options import (
     add_search_arguments,
     file_arguments,
     language_arguments,
+    load_from,
+    search_keywords,
     show_progress,
 )
-from nmt.cli.parser import Parser, main_guard
+from nmt.cli.parser import Parser, positive
 from nmt.corpus.reading import read_lines, read_pair
-from nmt.errors import NMTError
+from nmt.errors import MissingPackageError, NMTError
 from nmt.files import atomic_write
-from nmt.loading import load_from, open_translator, search_options
-from nmt.search.engine import SearchOptions
+from nmt.search.engine import Engine, SearchOptions
 from nmt.translator import Translation, Translator
 
 _CHUNK_LINES = 2000
@@ -39,7 +46,7 @@ _ZIP = b"PK\x03\x04"
 
 @dataclass(frozen=True)
 class Score:
-    """A figure with how it was computed."""
+    """A score, 0 to 100 (TER may exceed it), with the sacreBLEU signature that says how it was computed."""
 
     score: float
     signature: str
@@ -47,28 +54,28 @@ class Score:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A metric of this and of the other system on resampled test sets."""
+    """A metric of two systems, compared on resampled test sets."""
 
     this: float
     other: float
     p_value: float
-    """probability of such a difference if the systems were equally good"""
+    """probability of a difference at least as large if the systems were equally good"""
     signature: str
 
 
 def metrics() -> dict[str, Any]:
-    """BLEU, chrF and TER as sacreBLEU computes them by default."""
+    """Return BLEU, chrF and TER with sacreBLEU's default settings; raises `NMTError` where it is not installed."""
     try:
         from sacrebleu.metrics.bleu import BLEU
         from sacrebleu.metrics.chrf import CHRF
         from sacrebleu.metrics.ter import TER
-    except ImportError:
-        raise NMTError("evaluation needs sacrebleu: pip install 'bahdanau[train]'") from None
+    except ModuleNotFoundError:
+        raise MissingPackageError("nmt.evaluate", "sacrebleu") from None
     return {"BLEU": BLEU(), "chrF": CHRF(), "TER": TER()}
 
 
 def score(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Score]:
-    """BLEU, chrF (both higher is better) and TER (lower is better) of a test set, 0 to 100."""
+    """Compute BLEU and chrF (higher is better) and TER (lower is better) of a test set, in percent."""
     found = {}
     for name, metric in metrics().items():
         value = metric.corpus_score(hypotheses, [references]).score
@@ -79,11 +86,11 @@ def score(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Sco
 def compare(
     this: Sequence[str], other: Sequence[str], references: Sequence[str], samples: int = 1000
 ) -> dict[str, Comparison]:
-    """Test whether two systems differ, by paired bootstrap with `samples` test sets drawn from the one."""
+    """Test whether two systems differ, by a paired bootstrap over `samples` resampled test sets."""
     from sacrebleu.significance import PairedTest
 
     test = PairedTest([("other", other), ("this", this)], metrics(), [references], test_type="bs", n_samples=samples)
-    outcome: Any = test()  # typed loosely there
+    outcome: Any = test()  # its annotations are loose
     signatures, scores = outcome
     found = {}
     for name, signature in signatures.items():
@@ -93,30 +100,45 @@ def compare(
 
 
 def translate(
-    translator: Translator, lines: Sequence[str], search: SearchOptions, *, source: str = "", target: str = ""
+    translator: Translator,
+    lines: Sequence[str],
+    search: SearchOptions,
+    *,
+    source_language: str = "",
+    target_language: str = "",
 ) -> tuple[list[Translation], float]:
-    """Translate `lines` with a progress bar on a terminal; returns the translations and the seconds they took."""
-    translator.translate(lines[:2], search, source=source, target=target)  # the first calls compile: not timed
+    """Translate `lines` with a progress bar on a terminal; returns the translations and the seconds taken."""
+    translator.translate(  # the first calls compile, so not timed
+        lines[:2], search, source_language=source_language, target_language=target_language
+    )
     found: list[Translation] = []
     began = time.monotonic()
     with tqdm(total=len(lines), unit=" lines", disable=not sys.stderr.isatty(), leave=False) as bar:
         for begin in range(0, len(lines), _CHUNK_LINES):
             chunk = lines[begin : begin + _CHUNK_LINES]
-            progress = partial(show_progress, bar, begin, len(chunk))
-            found += translator.translate(chunk, search, source=source, target=target, progress=progress)
+            found += translator.translate(
+                chunk,
+                search,
+                source_language=source_language,
+                target_language=target_language,
+                progress=partial(show_progress, bar, begin, len(chunk)),
+            )
     return found, time.monotonic() - began
 
 
 def build_parser() -> Parser:
-    """The command line."""
+    """Define the command line."""
     parser = Parser("python -m nmt.evaluate", __doc__ or "")
     add_model_arguments(parser)
     file_arguments(["src", "ref"], parser)
-    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="write the translations there")
+    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="write the translations to FILE")
     parser.add_argument(
-        "--compare", type=Path, metavar="OTHER", help="another model, or a text file of its translations"
+        "--compare",
+        type=Path,
+        metavar="OTHER",
+        help="another model, or a text file with translations of the same test set",
     )
-    parser.add_argument("--samples", type=int, default=1000, metavar="N", help="test sets drawn for --compare")
+    parser.add_argument("--samples", type=positive, default=1000, metavar="N", help="resampled test sets for --compare")
     parser.add_argument("--json", action="store_true", help="print JSON")
     language_arguments(parser)
     add_search_arguments(parser)
@@ -124,15 +146,16 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command; returns its exit code."""
     options = build_parser().parse_args(argv)
     text = read_pair(options.src, options.ref)
     others = _other_lines(options.compare, len(text.src))
-    metrics()  # a missing package should not show after minutes of translating
+    metrics()  # fails now, not after minutes of translating, if sacrebleu is missing
     model = load_from(options)
-    search = search_options(options, model)
-    languages = {"source": options.source, "target": options.target}
-    found, seconds = translate(open_translator(model, options), text.src, search, **languages)
+    translator = _translator(model, options)
+    search = translator.search_options(**search_keywords(options))
+    languages = {"source_language": options.source, "target_language": options.target}
+    found, seconds = translate(translator, text.src, search, **languages)
     hypotheses = [" ".join(translation.text.split("\n")) for translation in found]
     if options.output:
         with atomic_write(options.output) as file:
@@ -157,10 +180,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     if options.compare:
         if others is None:
-            other = load_from(options, options.compare)
-            translations, _ = translate(
-                open_translator(other, options), text.src, search_options(options, other), **languages
-            )
+            other = _translator(load_from(options, options.compare), options)
+            translations, _ = translate(other, text.src, other.search_options(**search_keywords(options)), **languages)
             others = [" ".join(translation.text.split("\n")) for translation in translations]
         found_comparison = compare(hypotheses, others, text.tgt, options.samples)
         result["compare"] = {"other": str(options.compare), **{k: asdict(v) for k, v in found_comparison.items()}}
@@ -168,8 +189,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _translator(model: Artifact, options: argparse.Namespace) -> Translator:
+    return Translator.from_artifact(model, Engine(model.search, slots=options.slots, device=model.device))
+
+
 def report(result: dict[str, Any]) -> str:
-    """The result as lines for a reader."""
+    """Format the result as text."""
     search = result["search"]
     size = f", {result['size_bytes'] / 1e6:.1f} MB" if result["size_bytes"] else ""
     lines = [
@@ -180,7 +205,7 @@ def report(result: dict[str, Any]) -> str:
         f"{result['sentences_per_second']:g} sentences/s, {result['pieces_per_second']:g} target pieces/s",
     ]
     if result["truncated"]:
-        lines.append(f"{result['truncated']} translations were cut off at the length limit")
+        lines.append(f"{result['truncated']} translations were truncated at the length limit")
     if comparison := dict(result.get("compare", {})):
         lines.append(f"against {comparison.pop('other')}:")
         for name, value in comparison.items():
@@ -190,7 +215,7 @@ def report(result: dict[str, Any]) -> str:
 
 
 def _other_lines(path: Path | None, count: int) -> list[str] | None:
-    """The translations in a text file, None for a model."""
+    """Read the translations in a text file of `count` lines; None if `path` is a model."""
     if path is None or path.is_dir():
         return None
     if path.is_file():
@@ -207,7 +232,3 @@ def _other_lines(path: Path | None, count: int) -> list[str] | None:
 
 def _size(path: Path, model: Artifact) -> int:
     return model.size_bytes or sum(file.stat().st_size for file in path.glob("best.pt"))
-
-
-if __name__ == "__main__":
-    sys.exit(main_guard(main))

@@ -1,16 +1,20 @@
 """Export a trained model to one file: `python -m nmt.export RUN [-o FILE] [--dtype float32|bfloat16|float16|int8]`.
 
-In the way of the data: checkpoint -> **export** -> artifact. The model is narrowed to the type asked for, wrapped in
-the search, scripted, packed with its tokenizer and manifest, loaded again and compared with what was trained; only then
-is the file put in place.
+In the way of the data: checkpoint -> **export** -> artifact. The model is converted to the number type, wrapped in the
+search, scripted, and packed with its tokenizer and manifest. Then it is loaded again and compared with the trained
+model; only if they agree does the file appear.
 """
 
 from __future__ import annotations
 
+from nmt.cli.launch import launch
+
+if __name__ == "__main__":  # above the imports that may fail, see nmt/cli/launch.py
+    raise SystemExit(launch("nmt.export"))
+
 import copy
 import datetime
 import io
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,25 +22,26 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nmt.artifact import DTYPES, Artifact, Manifest, load_bytes, pack, torchscript
-from nmt.cli.parser import Parser, main_guard
+from nmt.cli.parser import Parser
 from nmt.errors import ArtifactError
 from nmt.files import atomic_write
 from nmt.model.quantized import quantise
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Request, SearchOptions
 from nmt.search.interface import StepModel
+from nmt.search.padding import pad_ids
 from nmt.text.cleaning import clean
-from nmt.text.special_ids import EOS, PAD
+from nmt.text.special_ids import EOS
 from nmt.text.tokenizer import Tokenizer
 
 MAX_SAMPLES = 32
 
 
 class TrainedModel(Protocol):
-    """What is exported (`nmt.training.checkpoint.Run`): an eager float32 model in evaluation mode, and its context."""
+    """What an export needs (`nmt.training.run_folder.Run`): an eager float32 model in evaluation mode, and its data."""
 
     @property
     def model(self) -> Any: ...
@@ -50,7 +55,7 @@ class TrainedModel(Protocol):
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an exported file may be from the trained model; see Parity."""
+    """The largest difference allowed between an exported file and the trained model; see `Parity`."""
 
     largest: float
     mean: float
@@ -58,7 +63,7 @@ class Tolerance:
 
 
 TOLERANCES = {
-    "float32": Tolerance(largest=1e-3, mean=1e-4, same_greedy=0.9),  # not all: two pieces may be equally good
+    "float32": Tolerance(largest=1e-3, mean=1e-4, same_greedy=0.9),  # not 1: two pieces may be equally probable
     "bfloat16": Tolerance(largest=0.5, mean=0.05),
     "float16": Tolerance(largest=0.05, mean=0.005),
     "int8": Tolerance(largest=0.5, mean=0.05),
@@ -67,7 +72,7 @@ TOLERANCES = {
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an exported file is from the trained model on some sentences."""
+    """The difference between an exported file and the trained model, on some sentences."""
 
     sentences: int
     largest: float
@@ -85,11 +90,11 @@ class Parity:
 
 
 def export(run: TrainedModel, path: Path, dtype: str = "float32", *, licence: str = "") -> tuple[Manifest, Parity]:
-    """Write the artifact of a trained model to `path`, whole or not at all; returns what it says and how exact it is.
+    """Export a trained model to `path`, whole or not at all; returns its manifest and its parity.
 
-    Raises `ArtifactError` when the file would be further from the model than TOLERANCES allow.
+    Raises `ArtifactError` if the file would differ from the model by more than `TOLERANCES`.
     """
-    with atomic_write(path) as file:  # opened first: a name that cannot be written should not cost a minute
+    with atomic_write(path) as file:  # opened first: a path that cannot be written fails before the work
         content, manifest, parity = build(run, dtype, licence=licence, name=str(path))
         file.write(content)
     return manifest, parity
@@ -98,7 +103,7 @@ def export(run: TrainedModel, path: Path, dtype: str = "float32", *, licence: st
 def build(
     run: TrainedModel, dtype: str = "float32", *, licence: str = "", name: str = "export"
 ) -> tuple[bytes, Manifest, Parity]:
-    """The bytes of the artifact, checked against the model in memory; `name` is for errors."""
+    """Return the exported file's bytes, compared with the model in memory; `name` is used in errors."""
     manifest = describe(run, dtype, licence)
     code = script(convert(run.model, dtype))
     parity = compare(run, load_bytes(pack(code, run.tokenizer, manifest), name))
@@ -106,7 +111,7 @@ def build(
     near = parity.largest <= tolerance.largest and parity.mean <= tolerance.mean  # both False for NaN
     if not near or parity.same_greedy < tolerance.same_greedy:
         raise ArtifactError(
-            f"{name}: not written, for {dtype} is too far from the trained model ({parity}; allowed are "
+            f"{name}: not written, because {dtype} differs too much from the trained model ({parity}; allowed are "
             f"{tolerance.mean:g} and {tolerance.largest:g}); export it as float32"
         )
     manifest = replace(manifest, parity=asdict(parity))
@@ -114,7 +119,7 @@ def build(
 
 
 def convert(model: nn.Module, dtype: str) -> Any:
-    """A copy of an eager model in evaluation mode with its weights in `dtype`; `ArtifactError` for an unknown one."""
+    """Copy an eager model, in evaluation mode, with weights in `dtype`; raises `ArtifactError` for an unknown type."""
     if dtype not in DTYPES:
         raise ArtifactError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
     if dtype == "int8":
@@ -123,7 +128,7 @@ def convert(model: nn.Module, dtype: str) -> Any:
 
 
 def describe(run: TrainedModel, dtype: str, licence: str = "") -> Manifest:
-    """The manifest of a trained model."""
+    """Make the manifest of a trained model."""
     info = dict(run.info)
     one = (info.pop("source_language", ""), info.pop("target_language", ""))
     pairs = info.pop("pairs", [one])
@@ -141,8 +146,8 @@ def describe(run: TrainedModel, dtype: str, licence: str = "") -> Manifest:
     )
 
 
-def of_run(run: TrainedModel, device: torch.device, dtype: str | None = None) -> Artifact:
-    """A trained model as an artifact that was never a file: eager, for commands that are given a run folder."""
+def from_run(run: TrainedModel, device: torch.device, dtype: str | None = None) -> Artifact:
+    """Return a trained model as an artifact in memory, eager instead of scripted: for callers given a run folder."""
     name = dtype or "float32"
     model = convert(run.model, name).to(device)
     search = BeamSearch(model).eval()
@@ -151,13 +156,14 @@ def of_run(run: TrainedModel, device: torch.device, dtype: str | None = None) ->
 
 @torch.inference_mode()
 def compare(run: TrainedModel, artifact: Artifact) -> Parity:
-    """Compare a loaded artifact with the model that it was made of, on the run's samples or on random pieces."""
+    """Compare a loaded artifact with the trained model, on the run's samples or on random pieces."""
     src, tgt = _samples(run)
-    lengths = torch.tensor([len(ids) for ids in src])
+    sources, source_lengths = pad_ids(src)
+    targets, target_lengths = pad_ids(tgt)
     eager = BeamSearch(run.model).eval()
-    expected = eager.score(_pad(src), lengths, _pad(tgt)).float()
-    found = artifact.search.score(_pad(src), lengths, _pad(tgt)).float()
-    real = torch.arange(expected.size(1)) < torch.tensor([len(ids) for ids in tgt]).unsqueeze(1)
+    expected = eager.score(sources, source_lengths, targets).float()
+    found = artifact.search.score(sources, source_lengths, targets).float()
+    real = torch.arange(expected.size(1)) < target_lengths.unsqueeze(1)
     difference = (found - expected).abs()[real]
     outputs = [_greedy(search, src) for search in (eager, artifact.search)]
     same = sum(one == other for one, other in zip(*outputs, strict=True)) / len(src)
@@ -175,11 +181,11 @@ def _greedy(search: nn.Module, src: Sequence[Sequence[int]]) -> list[list[int]]:
 
 
 def _samples(run: TrainedModel) -> tuple[list[list[int]], list[list[int]]]:
-    """Source ids, behind the tag of the target language where there is one, and target ids, with EOS."""
+    """Return source ids, after the target-language tag if there is one, and target ids, both with EOS."""
     encode = run.tokenizer.encode
     texts = [(clean(src), clean(tgt), language) for src, tgt, *language in run.samples[:MAX_SAMPLES]]
     pairs = [([*map(run.tokenizer.tag, tag), *encode(src)], encode(tgt)) for src, tgt, tag in texts if src and tgt]
-    if not pairs:  # a run without samples: any pieces will do
+    if not pairs:  # a run without samples
         generator = torch.Generator().manual_seed(1)
         high = run.tokenizer.vocabulary
 
@@ -190,23 +196,18 @@ def _samples(run: TrainedModel) -> tuple[list[list[int]], list[list[int]]]:
     return [[*src, EOS] for src, _ in pairs], [[*tgt, EOS] for _, tgt in pairs]
 
 
-def _pad(rows: Sequence[Sequence[int]]) -> Tensor:
-    longest = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
-
-
 def script(model: StepModel) -> bytes:
-    """The search around a model, as the bytes of a `torch.jit.save`."""
+    """Script the search around a model; returns the bytes of a `torch.jit.save`."""
     buffer = io.BytesIO()
     with torchscript():
-        for name in BeamSearch.SCRIPTED:  # what the engine calls, beside forward
+        for name in BeamSearch.SCRIPTED:  # the methods that the engine calls, besides forward
             torch.jit.export(getattr(BeamSearch, name))
         torch.jit.save(torch.jit.script(BeamSearch(model).eval()), buffer)
     return buffer.getvalue()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command."""
     parser = Parser(
         "python -m nmt.export",
         "Export the best model of a run folder to one file that needs torch and sentencepiece only.",
@@ -219,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--licence", default="", help="licence of the weights, for the manifest")
     options = parser.parse_args(argv)
 
-    from nmt.training.checkpoint import load_run  # here, so that exporting functions need no training code
+    from nmt.training.run_folder import load_run  # here, so that exporting functions need no training code
 
     run = load_run(options.run)
     path = options.output or options.run / f"model-{options.dtype}.pt"
@@ -232,7 +233,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"exported in {time.monotonic() - began:.1f} s"
     )
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main_guard(main))

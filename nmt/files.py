@@ -1,7 +1,7 @@
-"""Files that are written whole or not at all.
+"""Files and folders that are written whole or not at all.
 
-A checkpoint, an export or a report appears under its name only when every byte of it is on the disk; a crash, a full
-disk or Ctrl-C leaves the old file as it was and no debris beside it.
+A file appears under its name only when every byte of it is on the disk. A crash, a full disk or Ctrl-C leaves the old
+file as it was.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import IO
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Yield a binary file (readable, seekable) that becomes `path` when the block ends, or vanishes when it raises.
+    """Yield a binary file (readable, seekable) that becomes `path` when the block ends, and is deleted if it raises.
 
-    The data go to a hidden temporary file in the same folder (a rename is atomic within one file system only), are
-    forced to the disk, and the file is renamed over `path`. Permissions follow the umask, or the file that is replaced.
-    Raises OSError (with the file's name) when the folder cannot be written.
+    The data are written to a hidden temporary file in the same folder (a rename is atomic within one file system only)
+    and forced to the disk; then the file is renamed to `path`. Permissions follow the umask, or the replaced file's.
+    Raises OSError with the file's name if the folder cannot be written.
     """
     target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(21, "is a folder; give a file name", str(target))
-    target = target.resolve()  # a link stays a link: its target is replaced
+    target = target.resolve()  # replace the target of a link, not the link
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         file = open(temporary, "x+b")  # noqa: SIM115 - closed below, before the rename
@@ -48,7 +48,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Force the rename itself to the disk, where the system can (not on Windows)."""
+    """Force the rename itself to the disk, if the system can (not on Windows)."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -59,9 +59,9 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder that becomes `folder` when the block ends, and vanishes when the block raises.
+    """Yield a new folder that becomes `folder` when the block ends, and is deleted if the block raises.
 
-    `folder` may stand there empty. Raises OSError when it holds something by then, or cannot be written.
+    `folder` may exist if it is empty. Raises OSError if it is not empty by then, or cannot be written.
     """
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir(parents=True)
@@ -73,10 +73,10 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, lines: Sequence[str]) -> None:
-    """One line each, ended by LF only."""
+    """Write one line each, ended by LF only."""
     path.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8"))
 
 
 def read_text(path: Path) -> list[str]:
-    """The lines written by `write_text`, exactly."""
+    """Read the lines that `write_text` wrote, exactly."""
     return path.read_bytes().decode("utf-8").split("\n")[:-1]

@@ -1,6 +1,6 @@
-"""Attention as a picture: in the terminal with shaded blocks, or as a heat map in a file.
+"""Drawings of attention: as text with shaded blocks, or as a heat map in a file.
 
-In the way of the data: translator -> **plot** -> the user's eyes. Plain text, no colours, no cursor movements.
+In the way of the data: translator -> **plot** -> terminal or file. The text has no colours and no cursor movements.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from nmt.errors import NMTError
+from nmt.errors import MissingPackageError, NMTError
 from nmt.files import atomic_write
 
 SPACE = "▁"
-"""SentencePiece's sign for a space inside pieces"""
+"""SentencePiece's symbol for a space inside pieces"""
 SHADES = " ░▒▓█"
 _THRESHOLDS = (0.06, 0.2, 0.4, 0.65)  # weights from which a cell is ░ ▒ ▓ █
 _LONGEST_LABEL = 14
@@ -25,8 +25,8 @@ def draw_alignment(
 ) -> str:
     """Draw attention `weights` (T, S), each in [0, 1], as a table of shaded cells.
 
-    A line for each target piece; two columns for each source piece, which stands on end above them. A piece that goes
-    on with the word before it begins with a dot. What is wider than `width` columns continues in a further table.
+    Each target piece has a line. Each source piece has two columns and is written vertically above them. A piece that
+    continues a word begins with a dot. A table wider than `width` columns is continued in further tables below it.
     Raises ValueError when the sizes do not match.
     """
     if len(weights) != len(target) or any(len(row) != len(source) for row in weights):
@@ -44,7 +44,7 @@ def draw_alignment(
 
 
 def _table(source: Sequence[str], rows: Sequence[str], weights: Sequence[Sequence[float]], margin: int) -> str:
-    """One table; the source pieces stand on end above their columns, letter below letter, ending at the frame."""
+    """Draw one table; source pieces are written vertically above their columns and end at the frame."""
     labels = [_characters(_label(piece)) for piece in source]
     height = max(len(label) for label in labels)
     lines = []
@@ -61,18 +61,21 @@ def _table(source: Sequence[str], rows: Sequence[str], weights: Sequence[Sequenc
 
 
 def shade(weight: float) -> str:
-    """The block that stands for an attention weight in [0, 1]."""
+    """Return the block character for an attention weight in [0, 1]."""
     return SHADES[sum(weight >= threshold for threshold in _THRESHOLDS)]
 
 
 def save_heat_map(
     path: str | os.PathLike[str], source: Sequence[str], target: Sequence[str], weights: Sequence[Sequence[float]]
 ) -> None:
-    """Write attention `weights` (T, S) as a picture (.png, .svg or .pdf); needs matplotlib (extra `plot`)."""
+    """Write attention `weights` (T, S) as a picture (.png, .svg or .pdf).
+
+    Raises `NMTError` for another suffix, or where matplotlib (extra `plot`) is not installed.
+    """
     try:
         from matplotlib.figure import Figure  # not pyplot: no window system, no global state
-    except ImportError:
-        raise NMTError("pictures need matplotlib: pip install 'bahdanau[plot]'") from None
+    except ModuleNotFoundError:
+        raise MissingPackageError(str(path), "matplotlib") from None
     kind = Path(path).suffix.lstrip(".").lower()
     if kind not in ("png", "svg", "pdf"):
         raise NMTError(f"{path}: a picture's name must end in .png, .svg or .pdf")
@@ -87,7 +90,7 @@ def save_heat_map(
 
 
 def _label(piece: str) -> str:
-    """A piece as a label: without what would break the table, and not too long."""
+    """Return a piece as a label: without control characters, which would break the table, and shortened."""
     piece = "".join(c for c in piece if unicodedata.category(c)[0] != "C" or c == "\u200d")
     if piece.startswith(SPACE):
         piece = piece[1:]
@@ -100,7 +103,7 @@ def _label(piece: str) -> str:
 
 
 def _characters(text: str) -> list[str]:
-    """Characters as a reader sees them: a letter with its accents is one."""
+    """Split text into the characters that a reader sees: a letter with its accents is one."""
     found: list[str] = []
     for character in text:
         joins = unicodedata.category(character).startswith("M") or character == "\u200d"
@@ -112,7 +115,7 @@ def _characters(text: str) -> list[str]:
 
 
 def _columns(text: str) -> int:
-    """How many columns of a terminal `text` takes: wide East Asian characters and emoji take two, accents none."""
+    """Return the width of `text` in terminal columns: East Asian wide characters and emoji take two, accents none."""
     return sum(
         2 if any(unicodedata.east_asian_width(c) in "WF" for c in character) else 0 if character == "\u200d" else 1
         for character in _characters(text)

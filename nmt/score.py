@@ -1,10 +1,15 @@
-"""Log-probability of given translations: `python -m nmt.score MODEL --src F --tgt F`, a number for each pair of lines.
+"""Log-probability of given translations, one number per pair of lines: `python -m nmt.score MODEL --src F --tgt F`.
 
-In the way of the data: the command in front of the search's teacher-forced half. Natural logarithms; the end of the
-sentence counts as a piece. Lines are scored whole, however long they are.
+In the way of the data: pairs of text -> artifact, with teacher forcing -> **score** -> numbers. Logarithms are natural;
+the end of the sentence counts as a piece. Lines are scored whole, however long they are.
 """
 
 from __future__ import annotations
+
+from nmt.cli.launch import launch
+
+if __name__ == "__main__":  # above the imports that may fail, see nmt/cli/launch.py
+    raise SystemExit(launch("nmt.score"))
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,41 +18,40 @@ import torch
 from tqdm import tqdm
 
 from nmt.artifact import Artifact
-from nmt.cli.model_options import add_model_arguments, file_arguments, language_arguments
-from nmt.cli.parser import Parser, main_guard
+from nmt.cli.model_options import add_model_arguments, file_arguments, language_arguments, load_from
+from nmt.cli.parser import Parser
 from nmt.corpus.reading import read_pair
-from nmt.loading import load_from
+from nmt.search.padding import pad_ids
 from nmt.text.cleaning import clean
-from nmt.text.special_ids import EOS, PAD
+from nmt.text.special_ids import EOS
 from nmt.translator import Translator
 
 BATCH_PIECES = 4000
-"""padded pieces a batch, on the longer side"""
+"""padded pieces per batch, on the longer side"""
 
 
 @torch.inference_mode()
 def score(model: Artifact, pairs: Sequence[tuple[str, str]], *, target: str = "") -> list[list[float]]:
-    """The log-probability of each target piece and of the end, for each pair of source and translation, in order.
+    """Compute the log-probability of each target piece and of EOS, for each pair of source and translation, in order.
 
-    `target` is the target language where the model has several. Raises `TranslationError` for an unknown one.
+    `target` is the target language, for a model with several. Raises `TranslationError` for an unknown one.
     """
     encode = model.tokenizer.encode
-    prefix = Translator.of(model).tag(target)
+    prefix = Translator.from_artifact(model).tag(target)
     src = [[*prefix, *encode(clean(text)), EOS] for text, _ in pairs]
     tgt = [[*encode(clean(text)), EOS] for _, text in pairs]
     found: list[list[float]] = [[] for _ in pairs]
     for rows in _batches([max(len(one), len(other)) for one, other in zip(src, tgt, strict=True)]):
-        lengths = torch.tensor([len(src[row]) for row in rows], device=model.device)
-        output = model.search.score(
-            _pad([src[row] for row in rows], model.device), lengths, _pad([tgt[row] for row in rows], model.device)
-        )
+        sources, lengths = pad_ids([src[row] for row in rows], model.device)
+        targets, _ = pad_ids([tgt[row] for row in rows], model.device)
+        output = model.search.score(sources, lengths, targets)
         for row, values in zip(rows, output.tolist(), strict=True):
             found[row] = values[: len(tgt[row])]
     return found
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Rows of similar length together, the longest first: what does not fit shows at once."""
+    """Yield batches of row numbers of similar length, the longest first, so that too little memory shows at once."""
     batch: list[int] = []
     with tqdm(total=len(lengths), unit=" lines", disable=not sys.stderr.isatty(), leave=False) as bar:
         for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
@@ -60,18 +64,13 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
             yield batch
 
 
-def _pad(rows: Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
-    longest = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows], device=device)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command; returns its exit code."""
     parser = Parser("python -m nmt.score", __doc__ or "")
     add_model_arguments(parser)
     file_arguments(["src", "tgt"], parser)
-    parser.add_argument("--normalize", action="store_true", help="print the mean of a piece, not the sum")
-    parser.add_argument("--tokens", action="store_true", help="print each piece with its own: piece=value ...")
+    parser.add_argument("--normalize", action="store_true", help="print the mean over the pieces, not the sum")
+    parser.add_argument("--tokens", action="store_true", help="print the value of each piece: piece=value ...")
     language_arguments(parser)
     options = parser.parse_args(argv)
     text = read_pair(options.src, options.tgt)
@@ -87,7 +86,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.buffer.write(f"{shown}\n".encode())
     sys.stdout.buffer.flush()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main_guard(main))

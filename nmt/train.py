@@ -1,52 +1,50 @@
 """Train a model: `python -m nmt.train [CONFIG] [--run DIR] [--resume] [--section.key value ...]`.
 
-In the way of the data: this is the loop that ties corpus, batches, model, loss and optimiser together and leaves a run
-folder (see checkpoint.py). Read `train` from top to bottom.
+In the way of the data: the loop that connects corpus, batches, model, loss and optimiser and writes a run folder (see
+nmt/training/run_folder.py). Read `train` from top to bottom.
 """
 
 from __future__ import annotations
+
+from nmt.cli.launch import launch
+
+if __name__ == "__main__":  # above the imports that may fail, see nmt/cli/launch.py
+    raise SystemExit(launch("nmt.train"))
 
 import contextlib
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import torch
 from torch import nn
 
-from nmt.cli.parser import main_guard
 from nmt.cli.train_options import command_to_resume, parse
-from nmt.config import Config, DirectionConfig
+from nmt.config import Config
 from nmt.corpus.batching import Batch, BucketSampler, train_batches
-from nmt.corpus.prepare import CorpusSettings, Direction, prepare
+from nmt.corpus.prepare import prepare
 from nmt.corpus.prepared import PreparedCorpus
 from nmt.device import has_fast_bfloat16, keep_freed_memory, pick_device
 from nmt.errors import CheckpointError
 from nmt.model.seq2seq import Seq2Seq
 from nmt.search.engine import SearchOptions
-from nmt.training.bounds import reason_to_stop, used, within_bounds
-from nmt.training.checkpoint import (
-    Progress,
-    describe_model,
-    load_tokenizer,
-    restore,
-    samples,
-    save_checkpoint,
-    snapshot,
-    start_run,
-)
+from nmt.training.bounds import reason_to_stop, used
+from nmt.training.checkpoint import save_checkpoint
 from nmt.training.distributed import Processes
 from nmt.training.loss import batch_loss
 from nmt.training.optim import WeightAverage, get_lr, make_optimizer
-from nmt.training.run_log import Journal
+from nmt.training.run_folder import describe_model, load_tokenizer, samples, start_run
+from nmt.training.run_log import RunLog
+from nmt.training.state import Progress, TrainState
 from nmt.training.validation import Validator
 
 
 class Stop:
-    """Turns Ctrl-C and SIGTERM into a flag that the loop looks at between steps; a second Ctrl-C ends at once."""
+    """Turns Ctrl-C and SIGTERM into a flag that the loop checks between steps; a second Ctrl-C ends at once."""
 
     def __init__(self) -> None:
         self.signal: int = 0
@@ -66,183 +64,169 @@ class Stop:
 
 
 def train(config: Config, folder: Path, resume: bool = False) -> Progress:
-    """Train into the run folder; returns where the run ended.
+    """Train into the run folder, or continue the run in it; returns how far the run got.
 
-    Raises `NMTError` for a bad corpus, a folder that holds another run, or a damaged checkpoint.
+    Raises `NMTError` for a bad corpus, a damaged checkpoint, or one that belongs to another run.
     """
-    options = config.training
     started = time.monotonic()
-    device = pick_device(options.device)
-    world = Processes.start(device)
-    device = world.device
+    options = config.training
+    world = Processes.start(pick_device(options.device))
     if options.threads:
         torch.set_num_threads(options.threads)
     keep_freed_memory()
-    journal = Journal(folder, quiet=world.rank > 0)
-    with world.first():  # one process prepares, the others find it
-        corpus = prepare(corpus_settings(config), config.data.cache, journal.say)
-    tokenizer = corpus.tokenizer
-    if resume and load_tokenizer(folder).to_bytes() != tokenizer.to_bytes():
-        raise CheckpointError(f"{folder}: the training text has changed since this run began; start another run")
-
-    torch.manual_seed(options.seed + world.rank)
-    model = Seq2Seq(config.model, tokenizer.vocabulary).to(device)
-    world.broadcast(model)
-    optimizer = make_optimizer(model, options.learning_rate, options.weight_decay, options.betas)
-    average = WeightAverage(model, options.average_decay)
-    sampler = BucketSampler(
-        corpus.train.lengths, batch_tokens=options.batch_tokens, seed=options.seed, rank=world.rank, world=world.size
-    )
-    progress = Progress()
+    log = RunLog(folder, quiet=world.rank > 0)
+    with world.first():  # one process prepares the corpus, the others find it in the cache
+        corpus = prepare(config.data, config.data.cache, log.say)
+    state = initial_state(config, corpus, world, started)
     if resume:
-        progress = restore(folder / "last.pt", model, optimizer, average, sampler)
-        journal.rewind(progress.step)
-        if progress.finished and not within_bounds(options, progress, sampler):
-            journal.say(f"{folder}: this run has finished ({progress.finished}); raise its bound to go on")
-            return progress
-        progress.finished = ""
+        restore(state, folder, corpus)
+        log.rewind(state.progress.step)
+        if state.progress.finished and reason_to_stop(options, state, state.progress.seconds):
+            log.say(f"{folder}: this run has finished ({state.progress.finished}); raise its bound to go on")
+            return state.progress
+        state.progress.finished = ""
     elif world.rank == 0:
-        start_run(folder, config, tokenizer, samples(corpus.valid))
-    journal.open()
-    journal.say(describe(config, corpus, model, device, world.size))
-    precision = pick_precision(options.precision, device)
-    search = SearchOptions(beam=config.search.valid_beam, length_penalty=config.search.length_penalty)
-    validator = Validator(corpus.valid, tokenizer, search, options.batch_tokens, device)
-
-    def save() -> None:
-        progress.seconds = clock()
-        if world.rank == 0:
-            save_checkpoint(folder / "last.pt", snapshot(progress, model, optimizer, average, sampler))
-
-    def validate() -> None:
-        if options.average_decay:
-            average.swap(model)
-        scores = validator.validate(model)
-        better = scores["bleu"] > progress.best_bleu
-        progress.failures = 0 if better else progress.failures + 1
-        if better:
-            progress.best_bleu, progress.best_step = scores["bleu"], progress.step
-            progress.signature = validator.signature
-            if world.rank == 0:
-                info = describe_model(config, corpus, progress, scores, sampler.epoch, clock(), device)
-                save_checkpoint(folder / "best.pt", {"model": model.state_dict(), "info": info})
-        if options.average_decay:
-            average.swap(model)
-        journal.validation(progress.step, scores, progress.best_bleu)
-
-    offset = progress.seconds
-
-    def clock() -> float:
-        return time.monotonic() - started + offset
-
-    def stream() -> Iterator[Batch]:
-        while True:
-            yield from train_batches(
-                corpus.train, sampler, tokenizer, sample_alpha=config.data.sampling, seed=options.seed
-            )
-
-    batches = stream()
-    validated = progress.step
-    model.train()
-    with Stop() as stop, journal.bar(options, progress, lambda: used(options, progress.step, sampler, clock())) as bar:
+        start_run(folder, config, corpus.tokenizer, samples(corpus.valid))
+    log.open()
+    log.say(describe(config, corpus, state.model, world))
+    validator = make_validator(config, corpus, world.device)
+    precision = pick_precision(options.precision, world.device)
+    batches = endless_batches(config, corpus, state.sampler)
+    progress, validated = state.progress, -1
+    state.model.train()
+    with Stop() as stop, log.bar(options, progress, partial(used, options, state)) as bar:
         while not progress.finished:
-            share = used(options, progress.step, sampler, clock())
-            lr = get_lr(
-                progress.step,
-                share,
-                peak=options.learning_rate,
-                warmup_steps=options.warmup_steps,
-                schedule=options.schedule,
-                final=options.final_learning_rate,
-            )
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            batch = next(batches).to(device)
-            loss, nll = batch_loss(model, batch, options.label_smoothing, precision)
+            lr = set_learning_rate(config, state)
+            batch = next(batches).to(world.device)
+            loss, nll = batch_loss(state.model, batch, options.label_smoothing, precision)
             tokens = world.sum(batch.target_tokens)
             (loss / tokens).backward()
-            world.sum_gradients(model)
-            norm = nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
-            if torch.isfinite(norm):  # a step with an overflow is left out, not learnt
-                optimizer.step()
-                average.update(model)
-            optimizer.zero_grad(set_to_none=True)
+            world.sum_gradients(state.model)
+            norm = nn.utils.clip_grad_norm_(state.model.parameters(), options.clip_norm)
+            if torch.isfinite(norm):  # skip the update when gradients are not finite
+                state.optimizer.step()
+                state.average.update(state.model)
+            state.optimizer.zero_grad(set_to_none=True)
             progress.step += 1
-            bar.step(progress.step, sampler.epoch, tokens, nll, batch.target_tokens, lr, norm)
+            bar.step(progress.step, state.sampler.epoch, tokens, nll, batch.target_tokens, lr, norm)
             if progress.step % options.validate_every == 0:
-                validate()
+                validate(config, corpus, state, validator, folder, log)
                 validated = progress.step
-                save()
+                save(state, folder, world)
             if world.any(bool(stop.signal)):
-                save()
-                journal.say(f"stopped at step {progress.step}; to go on: {command_to_resume(folder)}")
+                save(state, folder, world)
+                log.say(f"stopped at step {progress.step}; to go on: {command_to_resume(folder)}")
                 raise SystemExit(128 + (stop.signal or signal.SIGTERM))
-            progress.finished = reason_to_stop(options, progress, sampler, clock())
-        if validated != progress.step or progress.best_step == 0:
-            validate()
-        save()
-    journal.say(
-        f"finished at step {progress.step} ({progress.finished}), {clock() / 60:.1f} min: best validation BLEU "
+            progress.finished = reason_to_stop(options, state)
+        if validated != progress.step:
+            validate(config, corpus, state, validator, folder, log)
+        save(state, folder, world)
+    log.say(
+        f"finished at step {progress.step} ({progress.finished}), {state.seconds / 60:.1f} min: best validation BLEU "
         f"{progress.best_bleu:.2f} at step {progress.best_step} [{progress.signature}] in {folder / 'best.pt'}"
     )
     world.close()
     return progress
 
 
-def corpus_settings(config: Config) -> CorpusSettings:
-    """The plain values that the corpus is prepared with, file names resolved below `data.root`."""
-    data = config.data
-
-    def below(paths: Path | Sequence[Path] | None) -> tuple[Path, ...]:
-        if paths is None:
-            return ()
-        return tuple(data.root / p for p in ([paths] if isinstance(paths, Path) else paths))
-
-    def resolve(direction: DirectionConfig) -> Direction:
-        return Direction(
-            source_language=direction.source_language,
-            target_language=direction.target_language,
-            train_src=below(direction.train_src),
-            train_tgt=below(direction.train_tgt),
-            train_tsv=below(direction.train_tsv),
-            valid_src=below(direction.valid_src),
-            valid_tgt=below(direction.valid_tgt),
-            test_src=below(direction.test_src),
-            test_tgt=below(direction.test_tgt),
-        )
-
-    several = tuple(map(resolve, data.directions))
-    return CorpusSettings(
-        **({} if several else vars(resolve(data))),
-        directions=several,
-        valid_size=data.valid_size,
-        test_size=data.test_size,
-        split_seed=data.split_seed,
-        vocabulary=data.vocabulary,
-        kind=data.units,
-        character_coverage=data.character_coverage,
-        max_length=data.max_length,
-        max_ratio=data.max_ratio,
-        deduplicate=data.deduplicate,
-        drop_test_overlap=data.drop_test_overlap,
+def initial_state(config: Config, corpus: PreparedCorpus, world: Processes, started: float) -> TrainState:
+    """Make the model from the run's seed, and the optimiser, weight average and batch order that belong to it."""
+    options = config.training
+    torch.manual_seed(options.seed + world.rank)
+    model = Seq2Seq(config.model, corpus.tokenizer.vocabulary).to(world.device)
+    world.broadcast(model)
+    return TrainState(
+        model,
+        make_optimizer(model, options.learning_rate, options.weight_decay, options.betas),
+        WeightAverage(model, options.average_decay),
+        BucketSampler(
+            corpus.train.lengths,
+            batch_tokens=options.batch_tokens,
+            seed=options.seed,
+            rank=world.rank,
+            world=world.size,
+        ),
+        started,
     )
 
 
+def restore(state: TrainState, folder: Path, corpus: PreparedCorpus) -> None:
+    """Continue from the run folder's last checkpoint; raises `CheckpointError` if the training text has changed."""
+    if load_tokenizer(folder).to_bytes() != corpus.tokenizer.to_bytes():
+        raise CheckpointError(f"{folder}: the training text has changed since this run began; start another run")
+    state.restore(folder / "last.pt")
+
+
+def save(state: TrainState, folder: Path, world: Processes) -> None:
+    """Write the run folder's last checkpoint, in one of the processes."""
+    if world.rank == 0:
+        state.save(folder / "last.pt")
+
+
+def set_learning_rate(config: Config, state: TrainState) -> float:
+    """Give the optimiser the learning rate of the coming update, and return it."""
+    options = config.training
+    lr = get_lr(
+        state.progress.step,
+        used(options, state),
+        peak=options.learning_rate,
+        warmup_steps=options.warmup_steps,
+        schedule=options.schedule,
+        final=options.final_learning_rate,
+    )
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    return lr
+
+
+def endless_batches(config: Config, corpus: PreparedCorpus, sampler: BucketSampler) -> Iterator[Batch]:
+    """Yield the batches of one epoch after another, from the sampler's position on."""
+    while True:
+        yield from train_batches(
+            corpus.train, sampler, corpus.tokenizer, sample_alpha=config.data.sampling, seed=config.training.seed
+        )
+
+
+def make_validator(config: Config, corpus: PreparedCorpus, device: torch.device) -> Validator:
+    """Make the validator of a run: its search, and the limits that the exported model will have."""
+    return Validator(
+        corpus.valid,
+        corpus.tokenizer,
+        SearchOptions(beam=config.search.valid_beam, length_penalty=config.search.length_penalty),
+        max_source_pieces=config.data.max_length,
+        batch_tokens=config.training.batch_tokens,
+        device=device,
+    )
+
+
+def validate(
+    config: Config, corpus: PreparedCorpus, state: TrainState, validator: Validator, folder: Path, log: RunLog
+) -> None:
+    """Score the averaged weights, and save them if they are the best so far."""
+    with state.averaged_weights() as model:
+        scores = validator.validate(model)
+        best = state.progress.count_validation(scores)
+        if best and not log.quiet:  # in one of the processes
+            info = describe_model(config, corpus, state, scores, validator.device)
+            save_checkpoint(folder / "best.pt", {"model": model.state_dict(), "info": info})
+    log.validation(state.progress.step, scores, best)
+
+
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The type of the matrix products while training."""
+    """Return the type of the matrix products in training; auto: bfloat16 where the hardware computes it."""
     if name == "auto":
         return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
     return torch.bfloat16 if name == "bfloat16" else torch.float32
 
 
-def describe(config: Config, corpus: PreparedCorpus, model: nn.Module, device: torch.device, processes: int) -> str:
-    """What is about to be trained, in a line."""
+def describe(config: Config, corpus: PreparedCorpus, model: nn.Module, world: Processes) -> str:
+    """Describe a run in one line: data, model, precision and hardware."""
     parameters = sum(p.numel() for p in model.parameters())
-    precision = str(pick_precision(config.training.precision, device)).removeprefix("torch.")
+    precision = str(pick_precision(config.training.precision, world.device)).removeprefix("torch.")
     return (
         f"{' '.join(map(str, corpus.train.parts))}: {len(corpus.train):,} training pairs, "
         f"{len(corpus.valid):,} validation pairs, {corpus.tokenizer.vocabulary:,} pieces, "
-        f"{parameters / 1e6:.1f} M parameters, {precision} on {processes} x {device} "
+        f"{parameters / 1e6:.1f} M parameters, {precision} on {world.size} x {world.device} "
         f"({torch.get_num_threads()} threads), config {config.digest()}"
     )
 
@@ -254,7 +238,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     train(config, folder, resume)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main_guard(main))

@@ -1,11 +1,16 @@
 """Translate text line by line: `python -m nmt.translate MODEL [FILE]`, from a file or stdin to stdout, in order.
 
-In the way of the data: the command in front of translator. Output is one line for each input line; with --nbest N up to
-N lines `number ||| translation ||| score`, numbers from 0; with --scores `translation<TAB>score`. The score is the
-geometric mean of the probabilities of the pieces, from 0 to 1.
+In the way of the data: text -> translator -> **translate** -> text. The output has one line for each input line; with
+--nbest N up to N lines `number ||| translation ||| score`, numbered from 0; with --scores `translation<TAB>score`. The
+score is the geometric mean of the probabilities of the target pieces, from 0 to 1.
 """
 
 from __future__ import annotations
+
+from nmt.cli.launch import launch
+
+if __name__ == "__main__":  # above the imports that may fail, see nmt/cli/launch.py
+    raise SystemExit(launch("nmt.translate"))
 
 import argparse
 import os
@@ -20,21 +25,29 @@ from typing import IO
 
 from tqdm import tqdm
 
-from nmt.cli.model_options import add_model_arguments, add_search_arguments, language_arguments, show_progress
-from nmt.cli.parser import Parser, main_guard, positive
+from nmt.cli.model_options import (
+    add_model_arguments,
+    add_search_arguments,
+    language_arguments,
+    load_from,
+    search_keywords,
+    show_progress,
+)
+from nmt.cli.parser import Parser, positive
 from nmt.errors import NMTError, TranslationError
-from nmt.loading import load_from, open_translator, search_options
 from nmt.plot import draw_alignment
-from nmt.translator import Translation
+from nmt.search.engine import Engine
+from nmt.translator import Translation, Translator
 
 WINDOW_LINES = 2000
 _READ_BYTES = 1 << 20
 
 
 def windows(stream: IO[bytes], size: int) -> Iterator[list[bytes]]:
-    """Lines of `stream` without their LF, in lists of at most `size`.
+    """Yield the lines of `stream`, without their LF, in lists of at most `size`.
 
-    A list ends early when nothing more can be read for now: a line typed, or sent through a pipe, is answered at once.
+    A list ends early when no more input is available yet, so that a line typed or sent through a pipe is translated at
+    once.
     """
     rest = b""
     lines: list[bytes] = []
@@ -58,12 +71,15 @@ def _read_some(stream: IO[bytes]) -> bytes:
 def _more_to_read(stream: IO[bytes]) -> bool:
     try:
         return bool(select.select([stream], [], [], 0)[0])
-    except (OSError, ValueError):  # no file descriptor (a test), or Windows, where only sockets can be asked
+    except (OSError, ValueError):  # no file descriptor (in a test), or Windows, where select takes sockets only
         return False
 
 
 def decode(lines: Sequence[bytes], name: str, first: int) -> tuple[list[str], TranslationError | None]:
-    """The lines, of which the first has number `first`, as text up to one that is not UTF-8, and the error."""
+    """Decode lines of UTF-8, up to the first invalid one; returns the texts and the error of that line, or None.
+
+    `name` and `first`, the number of the first line, are for the message.
+    """
     texts: list[str] = []
     for line in lines:
         try:
@@ -77,7 +93,10 @@ def decode(lines: Sequence[bytes], name: str, first: int) -> tuple[list[str], Tr
 
 
 def present(number: int, translation: Translation, *, nbest: int, scores: bool, alignments: bool, width: int) -> str:
-    """What is printed for one line (`number` counts from 0), without the line end."""
+    """Format the output for one input line (`number` counts from 0), without the last line end.
+
+    `width` is that of the drawings of --alignments, in columns.
+    """
     if nbest > 1:
         every = zip(
             (translation.text, *translation.alternatives),
@@ -97,19 +116,19 @@ def present(number: int, translation: Translation, *, nbest: int, scores: bool, 
 
 
 def build_parser() -> Parser:
-    """The command line."""
+    """Define the command line."""
     parser = Parser("python -m nmt.translate", __doc__ or "")
     add_model_arguments(parser)
     parser.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="UTF-8 text, a sentence a line; stdin if not given"
+        "file", nargs="?", type=Path, metavar="FILE", help="UTF-8 text, one sentence per line; stdin if not given"
     )
-    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="write there, not to stdout")
-    parser.add_argument("--nbest", type=positive, default=1, metavar="N", help="translations for each line")
+    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="write to FILE instead of stdout")
+    parser.add_argument("--nbest", type=positive, default=1, metavar="N", help="translations per line")
     parser.add_argument("--scores", action="store_true", help="append a tab and the score to each line")
-    parser.add_argument("--alignments", action="store_true", help="draw below each translation where the model looked")
-    parser.add_argument("--split-sentences", action="store_true", help="translate each sentence of a line by itself")
+    parser.add_argument("--alignments", action="store_true", help="draw the attention below each translation")
+    parser.add_argument("--split-sentences", action="store_true", help="translate the sentences of a line separately")
     parser.add_argument(
-        "--window", type=positive, default=WINDOW_LINES, metavar="N", help="lines read before translating"
+        "--window", type=positive, default=WINDOW_LINES, metavar="N", help="most lines read before translating them"
     )
     language_arguments(parser)
     add_search_arguments(parser)
@@ -117,16 +136,18 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command; returns its exit code."""
     options = build_parser().parse_args(argv)
     with ExitStack() as stack:
         source, name = _open_source(options, stack)
         sink = stack.enter_context(open(options.output, "wb")) if options.output else sys.stdout.buffer
         model = load_from(options)
-        translator = open_translator(model, options)
-        search = search_options(options, model, options.nbest)
-        show_bar = sys.stderr.isatty() and (options.file is not None or not sys.stdin.isatty())
-        bar = stack.enter_context(tqdm(unit=" lines", disable=not show_bar, file=sys.stderr))
+        translator = Translator.from_artifact(model, Engine(model.search, slots=options.slots, device=model.device))
+        search = translator.search_options(**search_keywords(options))
+        typed = options.file is None and sys.stdin.isatty()
+        # No bar where translations appear on the same terminal: they would run into its line.
+        show_bar = sys.stderr.isatty() and not typed and (options.output is not None or not sys.stdout.isatty())
+        bar = stack.enter_context(tqdm(unit=" lines", disable=not show_bar, leave=False, file=sys.stderr))
         width = os.get_terminal_size().columns if sys.stdout.isatty() else 100
         began, count = time.monotonic(), 0
         for lines in windows(source, options.window):
@@ -135,8 +156,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 texts,
                 search,
                 split_sentences=options.split_sentences,
-                source=options.source,
-                target=options.target,
+                source_language=options.source,
+                target_language=options.target,
                 progress=partial(show_progress, bar, count, len(texts)),
             ):
                 shown = present(
@@ -150,13 +171,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 sink.write(f"{shown}\n".encode())
                 count += 1
                 if translation.truncated:
-                    tqdm.write(f"warning: {name}: line {count}: cut off at the length limit", sys.stderr)
+                    tqdm.write(f"warning: {name}: line {count}: truncated at the length limit", sys.stderr)
             sink.flush()
             if error:
                 raise error
-        if not show_bar and not sys.stdin.isatty():
+        if not typed:
+            bar.close()
             seconds = time.monotonic() - began
-            print(f"{count} lines in {seconds:.1f} s, {count / max(seconds, 1e-9):.0f} a second", file=sys.stderr)
+            print(f"{count} lines in {seconds:.1f} s, {count / max(seconds, 1e-9):.0f} lines/s", file=sys.stderr)
     return 0
 
 
@@ -166,7 +188,3 @@ def _open_source(options: argparse.Namespace, stack: ExitStack) -> tuple[IO[byte
     if options.output and options.output.exists() and options.output.samefile(options.file):
         raise NMTError(f"{options.output}: is the input; give another name to --output")
     return stack.enter_context(open(options.file, "rb")), str(options.file)
-
-
-if __name__ == "__main__":
-    sys.exit(main_guard(main))

@@ -1,84 +1,87 @@
-"""Text in, text out: the one path that validation, the commands and the service share.
+"""Text in, text out: the one path from text to text that validation, the commands and the service share.
 
-In the way of the data: text -> segments -> pieces -> engine -> pieces -> text. The work is in pure halves, so that
-anybody can drive the engine in between:
+In the way of the data: text -> segments -> pieces -> engine -> pieces -> text. `Translator.translate` is for a list of
+texts and an engine of its own. The path itself is a generator, `Translator.steps`, that yields search requests and is
+sent their results, so that any driver can run the searches: a loop here, a worker thread in the service.
 
-    plan = translator.plan(text, options)                # cut, clean, encode: requests for the engine
-    results = ... search plan.requests ...
-    again = translator.revise(plan, results)             # what did not end is cut in two and tried once more
-    translation = translator.join(plan, results)         # decode, replace unknown pieces, put together
+    plan      cut a text into segments, clean and encode them: the requests
+    revise    cut each segment in two whose translation did not finish, and try once more
+    join      decode the best hypotheses, replace unknown pieces, put the text together
 
-`translate` does all that for a list of texts. What is to be copied and not translated (line ends, symbols) is a span of
-the plan that is no segment; protected text such as addresses would enter there.
+Text that is only copied (line ends, white space, symbols) is kept in the plan as a plain string.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import itertools
 import math
 import os
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Unpack, overload
 
+import torch
 from torch import Tensor
 
 from nmt.artifact import Artifact, load
 from nmt.errors import TranslationError
 from nmt.search.engine import Engine, Hypothesis, Request, Result, SearchOptions
+from nmt.search.request import SearchKeywords
 from nmt.text.cleaning import clean
 from nmt.text.segments import Span, halve, split
 from nmt.text.special_ids import EOS, UNK
 from nmt.text.tokenizer import Tokenizer
 
-DEFAULT_MAX_SOURCE_PIECES = 200
 END_LABEL = "</s>"
+"""label of the end of a sentence among source and target pieces"""
 
-# Control characters and lone surrogates are no text; white space among them (tab, line ends) is kept where it stands.
+# Control characters and lone surrogates are no text; white space among them (tab, line ends) is kept where it is.
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]")
 _serial = itertools.count()
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of the text that is translated as one sentence."""
+    """A part of the text that is translated as one sentence."""
 
     text: str
-    """clean"""
+    """cleaned"""
     request: Request
     halved: bool = False
-    """whether it is half of a segment whose translation did not end"""
+    """whether it is half of a segment whose translation did not finish"""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done for one text."""
+    """The segments of one text, and the searches that are still to be run."""
 
     source: str
     parts: tuple[str | Segment, ...]
-    """in order: text to be copied, and segments"""
+    """in order: strings that are copied, and segments that are translated"""
     requests: tuple[Request, ...]
-    """searches that are still to be made; their keys are unique in the process"""
+    """searches still to be run; their keys are unique in the process"""
     options: SearchOptions
 
 
 @dataclass(frozen=True)
 class SegmentTranslation:
-    """The best translation of one segment, with what is known about it."""
+    """The best translation of one segment, with its pieces, probabilities and attention."""
 
     source: str
     text: str
     source_pieces: list[str]
-    """S, with the end sign"""
+    """S, with the end label"""
     target_pieces: list[str]
-    """T, with the end sign if the translation ended"""
+    """T, with the end label if the translation is complete"""
     token_log_probs: list[float]
     """T, natural logarithm"""
     attention: Tensor
-    """(T, S) float32"""
+    """(T, S) float32: attention weights, rows sum to one"""
     complete: bool
-    """False when the length limit cut it off"""
+    """False if the length limit truncated it"""
 
 
 @dataclass(frozen=True)
@@ -88,36 +91,48 @@ class Translation:
     source: str
     text: str
     score: float
-    """geometric mean of the probabilities of its pieces, 0 to 1; 1 where nothing had to be translated"""
+    """geometric mean of the probabilities of its pieces, 0 to 1; 1 if nothing had to be translated"""
     log_prob: float
-    """of all its pieces, natural logarithm"""
+    """sum over all its pieces, natural logarithm"""
     segments: tuple[SegmentTranslation, ...]
     alternatives: tuple[str, ...] = ()
-    """further translations, best first, at most n_best - 1"""
+    """other translations, best first, at most n_best - 1; all differ from `text` and from each other"""
     alternative_scores: tuple[float, ...] = ()
-    """their mean probabilities, as `score`"""
+    """their geometric means, as `score`"""
     truncated: bool = False
-    """whether the length limit cut a segment's translation off, even after that was halved"""
+    """whether the length limit truncated the translation of a segment, even after the segment was halved"""
+
+
+Steps = Generator[list[Request], list[Result], list[Translation]]
+"""yields requests, is sent their results in the same order, returns the translations"""
 
 
 class Translator:
-    """Translates texts of any length; see the module's first lines. Its pure halves may be called from any thread."""
+    """Translates texts of any length.
+
+        translator = Translator.load("models/starter.pt")
+        translator.translate("Good morning!").text
+        translator.translate(["Good morning!", "Thank you."], beam=10, n_best=3)[1].alternatives
+
+    `plan`, `revise`, `join` and `steps` use no engine and may be called from any thread.
+    """
 
     def __init__(
         self,
         tokenizer: Tokenizer,
         engine: Engine | None = None,
         *,
-        max_source_pieces: int = DEFAULT_MAX_SOURCE_PIECES,
+        max_source_pieces: int,
         source_language: str = "",
         target_language: str = "",
         target_tags: Sequence[str] = (),
+        search_defaults: Mapping[str, Any] | None = None,
     ) -> None:
-        """`engine` is needed by `translate` only.
+        """Combine a tokenizer with the limits of a model; only `translate` needs an `engine`.
 
-        max_source_pieces: longer segments are cut. source_language: code, for the rules of sentences. target_language:
-        the only one, so that another is refused. target_tags: the languages to choose from, of a model that is told
-        its target by a tag.
+        max_source_pieces: longer segments are cut. source_language: a code, for the sentence-splitting rules.
+        target_language: the only target language, so that any other is refused. target_tags: the target languages of a
+        model whose sources begin with a target-language tag. search_defaults: values for fields of `SearchOptions`.
         """
         self.tokenizer = tokenizer
         self.engine = engine
@@ -125,21 +140,32 @@ class Translator:
         self.source_language = source_language
         self.target_language = target_language
         self.target_tags = tuple(target_tags)
+        self.search_defaults = dict(search_defaults or {})
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], device: str = "auto", dtype: str | None = None, *, slots: int = 64
+        cls,
+        path: str | os.PathLike[str],
+        device: str = "auto",
+        dtype: str | None = None,
+        *,
+        threads: int | None = None,
+        slots: int = 64,
     ) -> Translator:
-        """Load an exported file and make it ready to translate, with the search defaults of its manifest.
+        """Load an exported file, or the best model of a run folder.
 
-        Raises `ArtifactError` when the file is missing, damaged or of a newer format.
+        device: auto, cpu, cuda or cuda:N. dtype: float32, bfloat16 or float16 to compute in another type than the
+        file's. threads: CPU threads, for the whole process (default: torch's choice). slots: sentences decoded at once.
+        Raises `ArtifactError` or `CheckpointError` naming the file when it is missing, damaged or of a newer format.
         """
-        model = load(path, device, dtype)
-        return cls.of(model, Engine(model.search, slots=slots, device=model.device))
+        if threads is not None:
+            torch.set_num_threads(threads)
+        artifact = load(path, device, dtype)
+        return cls.from_artifact(artifact, Engine(artifact.search, slots=slots, device=artifact.device))
 
     @classmethod
-    def of(cls, artifact: Artifact, engine: Engine | None = None) -> Translator:
-        """A translator with an artifact's tokenizer and limits."""
+    def from_artifact(cls, artifact: Artifact, engine: Engine | None = None) -> Translator:
+        """Make a translator with an artifact's tokenizer, languages, limits and search defaults."""
         manifest = artifact.manifest
         sources, targets = manifest.source_languages, manifest.target_languages
         return cls(
@@ -149,42 +175,122 @@ class Translator:
             source_language=sources[0] if len(sources) == 1 else "",
             target_language=targets[0] if len(targets) == 1 else "",
             target_tags=targets if manifest.target_tags else (),
+            search_defaults=manifest.search,
         )
 
+    def search_options(self, **search: Unpack[SearchKeywords]) -> SearchOptions:
+        """Return the model's search defaults with these values in their place; a value of None keeps the default.
+
+        A default beam is widened to `n_best`. Raises `SearchError` for a value out of range.
+        """
+        known = {field.name for field in dataclasses.fields(SearchOptions)}
+        given = {name: value for name, value in search.items() if value is not None}
+        values: dict[str, Any] = {name: v for name, v in self.search_defaults.items() if name in known} | given
+        if "beam" not in given:
+            values["beam"] = max(values.get("beam", SearchOptions.beam), values.get("n_best", 1))
+        return SearchOptions(**values)
+
+    @overload
+    def translate(  # type: ignore[overload-overlap]  # a str is a sequence of str, but the first overload wins
+        self,
+        texts: str,
+        options: SearchOptions | None = None,
+        *,
+        split_sentences: bool = False,
+        source_language: str = "",
+        target_language: str = "",
+        progress: Callable[[float], object] | None = None,
+        **search: Unpack[SearchKeywords],
+    ) -> Translation: ...
+
+    @overload
     def translate(
         self,
         texts: Sequence[str],
         options: SearchOptions | None = None,
         *,
         split_sentences: bool = False,
-        source: str = "",
-        target: str = "",
+        source_language: str = "",
+        target_language: str = "",
         progress: Callable[[float], object] | None = None,
-    ) -> list[Translation]:
-        """Translate `texts`, in order; see `plan` for the options. `progress` is told the share that is done, 0 to 1.
+        **search: Unpack[SearchKeywords],
+    ) -> list[Translation]: ...
 
-        Raises `TranslationError` when the model fails on one of them.
+    def translate(
+        self,
+        texts: str | Sequence[str],
+        options: SearchOptions | None = None,
+        *,
+        split_sentences: bool = False,
+        source_language: str = "",
+        target_language: str = "",
+        progress: Callable[[float], object] | None = None,
+        **search: Unpack[SearchKeywords],
+    ) -> Translation | list[Translation]:
+        """Translate one text, or a list of texts in order.
+
+        The search is the model's default with the keywords of `search_options` (beam, n_best, length_penalty, ...), or
+        exactly `options`. split_sentences: translate each sentence of a line by itself, not only those of lines that
+        are too long. target_language: a code, needed if the model has several. progress: called with the share of the
+        segments that is done, 0 to 1. Raises `TranslationError` if the model fails on a text or does not translate to
+        the language, and `SearchError` for a value out of range.
         """
         if self.engine is None:
             raise ValueError("translate needs an engine; give Translator one")
-        options = options or SearchOptions()
-        plans = [
-            self.plan(text, options, split_sentences=split_sentences, source=source, target=target) for text in texts
-        ]
-        requests = [request for plan in plans for request in plan.requests]
-        ended = 0
+        if options is not None and search:
+            raise TypeError(f"give options or {', '.join(search)}, not both")
+        done = 0
 
         def count(more: int) -> None:
-            nonlocal ended
-            ended += more
+            nonlocal done
+            done += more
             if progress is not None:
-                progress(ended / len(requests))
+                progress(done / len(requests))
 
-        results = {result.key: result for result in self.engine.run(requests, count)}
-        revised = {i: again for i, plan in enumerate(plans) if (again := self.revise(plan, results.values()))}
-        more = self.engine.run([request for plan in revised.values() for request in plan.requests])
-        results.update((result.key, result) for result in more)
-        return [self._join(revised.get(i, plan), results) for i, plan in enumerate(plans)]
+        steps = self.steps(
+            [texts] if isinstance(texts, str) else texts,
+            options or self.search_options(**search),
+            split_sentences=split_sentences,
+            source_language=source_language,
+            target_language=target_language,
+        )
+        requests = next(steps)
+        results = self.engine.run(requests, count)
+        try:
+            while True:
+                results = self.engine.run(steps.send(results))
+        except StopIteration as end:
+            translations: list[Translation] = end.value
+            return translations[0] if isinstance(texts, str) else translations
+
+    def steps(
+        self,
+        texts: Sequence[str],
+        options: SearchOptions,
+        *,
+        split_sentences: bool = False,
+        source_language: str = "",
+        target_language: str = "",
+    ) -> Steps:
+        """Translate `texts`, with the searches left to the caller: a generator, see `Steps`.
+
+        Yields the requests of all texts, and then, if some translations did not finish, those of their halves.
+        """
+        plans = [
+            self.plan(
+                text,
+                options,
+                split_sentences=split_sentences,
+                source_language=source_language,
+                target_language=target_language,
+            )
+            for text in texts
+        ]
+        results = {r.key: r for r in (yield [request for plan in plans for request in plan.requests])}
+        revised = [self.revise(plan, results) for plan in plans]
+        if retries := [request for plan in revised if plan is not None for request in plan.requests]:
+            results.update((r.key, r) for r in (yield retries))
+        return [self.join(again or plan, results) for plan, again in zip(plans, revised, strict=True)]
 
     def plan(
         self,
@@ -192,15 +298,14 @@ class Translator:
         options: SearchOptions,
         *,
         split_sentences: bool = False,
-        source: str = "",
-        target: str = "",
+        source_language: str = "",
+        target_language: str = "",
     ) -> Plan:
-        """Cut `text` into segments and encode them.
+        """Cut `text` into segments and encode them; a line that the model can take stays whole by default.
 
-        A line that the model can take stays whole unless `split_sentences`. `source` and `target` are language codes;
-        a target is needed only where the model has several. Raises `TranslationError` for an unknown one.
+        Raises `TranslationError` for an unknown target language.
         """
-        tag = self.tag(target)
+        tag = self.tag(target_language)
         known: dict[str, list[int]] = {}
 
         def length(part: str) -> int:
@@ -209,7 +314,7 @@ class Translator:
             return len(known[part])
 
         limit = max(1, self.max_source_pieces - len(tag))
-        language = source or self.source_language
+        language = source_language or self.source_language
         spans = split(text, limit, length, split_sentences=split_sentences, language=language)
         key = next(_serial)
         parts: list[str | Segment] = []
@@ -220,9 +325,9 @@ class Translator:
         return Plan(text, tuple(parts), requests, options)
 
     def tag(self, target: str) -> tuple[int, ...]:
-        """The pieces that tell the model its target language (its code, or nothing), none where it has one only.
+        """Return the tag pieces that a source for the language `target` (a code, or "") begins with, often none.
 
-        Raises `TranslationError` where the model does not translate to it, or needs to be told and is not.
+        Raises `TranslationError` if the model does not translate to `target`, or has several and none was named.
         """
         choice = self.target_tags or ((self.target_language,) if self.target_language else ())
         known = ", ".join(choice)
@@ -234,43 +339,47 @@ class Translator:
             raise TranslationError(f"the model has several target languages; choose one of {known} (--target)")
         return (self.tokenizer.tag(target),)
 
-    def revise(self, plan: Plan, results: Iterable[Result]) -> Plan | None:
-        """The plan with each segment cut in two whose best translation did not end, None where there is none such.
+    def revise(self, plan: Plan, results: Mapping[Hashable, Result]) -> Plan | None:
+        """Cut each segment in two whose best hypothesis is truncated; None if there is no such segment.
 
-        Only the halves are its requests: search them, and `join` with the old and the new results.
+        The requests of the new plan are those of the halves: search them, then `join` with the old and new results.
         """
-        cut_off = {r.key for r in results if r.error is None and not r.hypotheses[0].complete}
         parts: list[str | Segment] = []
         requests: list[Request] = []
         for part in plan.parts:
-            halves = None
-            if isinstance(part, Segment) and part.request.key in cut_off and not part.halved:
-                halves = halve(part.text)
-            if halves is None or not isinstance(part, Segment):
-                parts.append(part)
-                continue
-            space = halves[0][len(halves[0].rstrip()) :]
-            tag = part.request.src[:1] if self.target_tags else ()
-            segments = [
-                self._segment(Span(half, True), (part.request.key, n), tag, plan.options, {}, halved=True)
-                for n, half in enumerate(halves)
-            ]
-            first, second = segments
-            if first is None or second is None:
+            halves = self._halves(part, plan.options, results) if isinstance(part, Segment) else None
+            if halves is None:
                 parts.append(part)
             else:
+                first, space, second = halves
                 parts += [first, space, second]
                 requests += [first.request, second.request]
         return replace(plan, parts=tuple(parts), requests=tuple(requests)) if requests else None
 
-    def join(self, plan: Plan, results: Iterable[Result]) -> Translation:
-        """Put the translation together from the `results` of all the plan's requests.
+    def _halves(
+        self, segment: Segment, options: SearchOptions, results: Mapping[Hashable, Result]
+    ) -> tuple[Segment, str, Segment] | None:
+        """Return the halves of a truncated segment and the white space between them; None if it stays whole."""
+        result = results[segment.request.key]
+        if segment.halved or result.error is not None or result.hypotheses[0].complete:
+            return None
+        texts = halve(segment.text)
+        if texts is None:
+            return None
+        tag = segment.request.src[:1] if self.target_tags else ()
+        first, second = (
+            self._segment(Span(half, True), (segment.request.key, n), tag, options, {}, halved=True)
+            for n, half in enumerate(texts)
+        )
+        if first is None or second is None:
+            return None
+        return first, texts[0][len(texts[0].rstrip()) :], second
 
-        Raises `TranslationError` when one of them failed.
+    def join(self, plan: Plan, results: Mapping[Hashable, Result]) -> Translation:
+        """Put the translation together from the results of the plan's requests, by key.
+
+        Raises `TranslationError` if one of the searches failed.
         """
-        return self._join(plan, {result.key: result for result in results})
-
-    def _join(self, plan: Plan, results: dict[Hashable, Result]) -> Translation:
         segments: list[SegmentTranslation] = []
         whole = [_Candidate("", 0.0, 0, 0.0)]  # the best translations of the text so far, best first
         for part in plan.parts:
@@ -283,14 +392,17 @@ class Translator:
             candidates: dict[str, _Candidate] = {}
             for n, hypothesis in enumerate(result.hypotheses):
                 text = self._text(part, hypothesis)
-                # Two hypotheses may be one text in different pieces: the better one stands for it.
+                # Two hypotheses may be one text in different pieces: the better one represents it.
                 candidates.setdefault(
                     text, _Candidate(text, hypothesis.log_prob, len(hypothesis.token_log_probs), hypothesis.score)
                 )
                 if n == 0:
                     segments.append(self._detail(part, text, hypothesis))
             whole = _combine(whole, list(candidates.values()), plan.options.n_best)
-        best, *others = whole
+        distinct: dict[str, _Candidate] = {}  # different translations of the segments may still join to one text
+        for candidate in whole:
+            distinct.setdefault(candidate.text, candidate)
+        best, *others = distinct.values()
         return Translation(
             plan.source,
             best.text,
@@ -302,6 +414,11 @@ class Translator:
             not all(segment.complete for segment in segments),
         )
 
+    def coverage(self, text: str) -> float:
+        """Return the share of the pieces of `text` that are in the vocabulary, 0 to 1; 0 for no text."""
+        ids = self.tokenizer.encode(clean(text))
+        return sum(index != UNK for index in ids) / len(ids) if ids else 0.0
+
     def _segment(
         self,
         span: Span,
@@ -312,7 +429,7 @@ class Translator:
         *,
         halved: bool = False,
     ) -> Segment | None:
-        """The segment of a span, None when nothing of it is left after cleaning."""
+        """Encode a span as a segment; None if nothing of it is left after cleaning."""
         text = clean(span.text)
         ids = known.get(span.text)
         ids = self.tokenizer.encode(text) if ids is None else ids
@@ -324,9 +441,9 @@ class Translator:
         return self.tokenizer.decode(hypothesis.ids, unknown=self._unknown_surfaces(segment, hypothesis))
 
     def _unknown_surfaces(self, segment: Segment, hypothesis: Hypothesis) -> list[str]:
-        """For each unknown piece of a translation the source text that it looked at.
+        """Return for each unknown piece of a translation the source text that it attends to most.
 
-        Where the source has unknown pieces, the most attended of those: what the model cannot read it can only copy.
+        If the source has unknown pieces itself, only these are considered: they are what is most likely to be copied.
         """
         ids, spans = self.tokenizer.encode_with_offsets(segment.text)
         shift = len(segment.request.src) - 1 - len(ids)  # a language tag stands before the text
@@ -336,7 +453,7 @@ class Translator:
             if index == UNK:
                 if weights.any():
                     place = max(unknown, key=lambda i: float(weights[i + shift]))
-                else:  # a model without attention looks nowhere: in the order of the source
+                else:  # a model without attention gives no weights: take them in the order of the source
                     place = unknown[min(len(surfaces), len(unknown) - 1)]
                 begin, end = spans[place]
                 surfaces.append(segment.text[begin:end].strip())
@@ -357,7 +474,7 @@ class Translator:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """One way to translate the text up to some place."""
+    """One translation of the text up to some part."""
 
     text: str
     log_prob: float
@@ -373,11 +490,11 @@ class _Candidate:
 
 
 def _combine(left: Sequence[_Candidate], right: Sequence[_Candidate], count: int) -> list[_Candidate]:
-    """The `count` best of all ways to go on from one of `left` with one of `right`, each best first."""
+    """Return the `count` best of all concatenations of one of `left` and one of `right`, each best first."""
     pairs = (
         _Candidate(a.text + b.text, a.log_prob + b.log_prob, a.tokens + b.tokens, a.score + b.score)
         for (i, a), (j, b) in itertools.product(enumerate(left), enumerate(right))
-        if (i + 1) * (j + 1) <= count  # so many are better or equal anyway
+        if (i + 1) * (j + 1) <= count  # at least (i + 1) (j + 1) - 1 others are as good or better
     )
     return heapq.nlargest(count, pairs, key=lambda candidate: candidate.score)
 

@@ -1,1 +1,7 @@
-"""HTTP service of exported translation models; knows of ``nmt`` only the artifact, the translator and the engine."""
+"""HTTP service for exported translation models.
+
+The way of a request: app (routes) -> body, schemas, limits (checks) -> models (which model) -> worker (the thread that
+runs a model's search) -> answer. Of ``nmt`` it uses only what translation needs, no training code.
+"""
+
+import nmt as nmt  # sets how OpenMP's threads wait, before torch is loaded

@@ -1,6 +1,6 @@
-"""The HTTP application: routes, error bodies, and the way of a request through checks, translation and answer.
+"""The HTTP application: routes, checks, translation and error answers.
 
-``create_app(settings)`` builds it; ``uvicorn service.app:app`` takes the settings from the environment. Importing this
+``create_app(settings)`` builds it. ``uvicorn service.app:app`` reads the settings from the environment. Importing this
 module loads neither torch nor a model.
 """
 
@@ -30,15 +30,16 @@ from service.settings import Settings, load_settings
 log = logging.getLogger("service")
 
 T = TypeVar("T")
-CLIENT_GONE = 499  # nobody reads it; it tells the metrics apart
+CLIENT_GONE = 499  # never reaches the client; it marks these requests in the metrics
 ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": schemas.ErrorBody, "description": "The request is wrong"},
-    403: {"model": schemas.ErrorBody, "description": "The key is wrong"},
+    400: {"model": schemas.ErrorBody, "description": "The request is invalid"},
+    403: {"model": schemas.ErrorBody, "description": "The API key is wrong"},
+    408: {"model": schemas.ErrorBody, "description": "The body did not arrive in time"},
     413: {"model": schemas.ErrorBody, "description": "The body is too large"},
-    429: {"model": schemas.ErrorBody, "description": "Too many requests; Retry-After tells when to come again"},
+    429: {"model": schemas.ErrorBody, "description": "Too many requests; Retry-After gives the seconds to wait"},
     500: {"model": schemas.ErrorBody, "description": "The model failed on this request"},
-    503: {"model": schemas.ErrorBody, "description": "Not ready, or overloaded; Retry-After tells when to come again"},
-    504: {"model": schemas.ErrorBody, "description": "Not translated in time"},
+    503: {"model": schemas.ErrorBody, "description": "Not ready, or overloaded; Retry-After gives the seconds to wait"},
+    504: {"model": schemas.ErrorBody, "description": "The translation took too long"},
 }
 
 
@@ -47,7 +48,7 @@ def create_app(
     load: Loader = load_exported,
     clock: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
-    """The application. ``load`` and ``clock`` are seams for tests."""
+    """Build the application. Tests replace ``load`` and ``clock``."""
     metrics = Metrics()
     service = Service(settings, metrics, load)
 
@@ -60,7 +61,7 @@ def create_app(
 
     app = FastAPI(
         title="Translation service",
-        description="Attention sequence-to-sequence translation, with LibreTranslate's protocol.",
+        description="Translation with attention-based models, for all clients of LibreTranslate.",
         version="1",
         lifespan=lifespan,
     )
@@ -78,18 +79,18 @@ def create_app(
         openapi_extra=schemas.translate_openapi(),
         summary="Translate a text or a list of texts",
     )(translate)
-    app.get("/languages", response_model=list[schemas.Language], summary="Languages and what they translate to")(
+    app.get("/languages", response_model=list[schemas.Language], summary="List the languages and the targets of each")(
         list_languages
     )
-    app.get("/health", response_model=schemas.Status, summary="Whether the process works (liveness)")(health)
-    app.get("/ready", response_model=schemas.Status, summary="Whether requests are taken (readiness)")(ready)
-    app.get("/frontend/settings", summary="What a page needs to know")(frontend_settings)
+    app.get("/health", response_model=schemas.Status, summary="Liveness: 200 unless a restart is needed")(health)
+    app.get("/ready", response_model=schemas.Status, summary="Readiness: 200 while the service accepts requests")(ready)
+    app.get("/frontend/settings", summary="Settings for a web page: limits, keys, default languages")(frontend_settings)
     app.get("/metrics", summary="Prometheus metrics", response_class=Response)(prometheus)
     return app
 
 
 def __getattr__(name: str) -> FastAPI:
-    """``service.app:app``, made when first asked for, from the environment."""
+    """Build ``service.app:app`` on first access, with the settings of the environment."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     app = globals()["app"] = create_app(load_settings())
@@ -100,7 +101,7 @@ def __getattr__(name: str) -> FastAPI:
 
 
 async def translate(request: Request) -> Response:
-    """`POST /translate`: JSON, form, or query string; see the protocol's page."""
+    """`POST /translate`: fields as JSON, form or query string."""
     service: Service = request.app.state.service
     settings = service.settings
     ends = asyncio.get_running_loop().time() + settings.timeout_s
@@ -134,13 +135,13 @@ async def list_languages(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """`GET /health`: red when only a restart helps; green while loading and draining."""
+    """`GET /health`: an error if only a restart helps; fine while loading and draining."""
     problem = _service(request).unhealthy()
     return JSONResponse({"status": "ok"}) if problem is None else _error(503, problem)
 
 
 async def ready(request: Request) -> Response:
-    """`GET /ready`: green when requests are taken."""
+    """`GET /ready`: an error unless requests are accepted."""
     problem = _service(request).not_ready()
     return JSONResponse({"status": "ready"}) if problem is None else _error(503, problem, {"Retry-After": "5"})
 
@@ -171,23 +172,23 @@ async def prometheus(request: Request) -> Response:
     return Response(_service(request).metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-# --- the way of a translation -------------------------------------------------------------------------------------
+# --- translation ---------------------------------------------------------------------------------------------------
 
 
 def _checked(request: Request, fields: Fields, models: Models) -> schemas.TranslateRequest:
-    """Rate limit, key, then the fields themselves, in the protocol's order."""
+    """Check the rate limit, the key and then the fields, in the protocol's order."""
     settings = _service(request).settings
     key = schemas.api_key(fields, request.headers.get("authorization"))
     address = request.client.host if request.client else "unknown"
     caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else f"address {address}"
     request.app.state.limiter.spend(caller, schemas.cost(fields))
     limits.check_key(key, settings.api_keys)
-    allowed = schemas.Limits(settings.max_characters, settings.max_batch, settings.max_alternatives)
+    allowed = schemas.RequestLimits(settings.max_characters, settings.max_batch, settings.max_alternatives)
     return schemas.check(fields, allowed, models.languages, models.pairs)
 
 
 async def _translation(asked: schemas.TranslateRequest, models: Models) -> dict[str, Any]:
-    """The body of the answer."""
+    """Translate a checked request; return the body of the answer."""
     source, detected = asked.source, None
     if source is None:
         source, detected = await models.detect(asked.texts)
@@ -213,7 +214,7 @@ def _as_asked(asked: schemas.TranslateRequest) -> Callable[[list[Any]], Any]:
 
 
 async def _while_connected(request: Request, work: Awaitable[T]) -> T:
-    """The work's result. When the client goes away the work is cancelled, and ClientDisconnect raised."""
+    """Return the result of ``work``. If the client disconnects, cancel it and raise ClientDisconnect."""
     working = asyncio.ensure_future(work)
     listening = asyncio.ensure_future(_disconnected(request))
     try:
@@ -233,7 +234,7 @@ async def _while_connected(request: Request, work: Awaitable[T]) -> T:
 
 
 async def _disconnected(request: Request) -> None:
-    """Wait until the client goes away; its body has been read to the end."""
+    """Wait until the client disconnects. Its body must have been read to the end."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -242,7 +243,7 @@ async def _disconnected(request: Request) -> None:
 
 
 async def answer_error(_: Request, error: Exception) -> Response:
-    """``{"error": ...}`` for everything that goes wrong; what was not foreseen says nothing of our insides."""
+    """Answer any error with ``{"error": ...}``; unexpected errors expose no internals."""
     if isinstance(error, ServiceError):
         return _error(error.status, str(error), error.headers())
     if isinstance(error, HTTPException):

@@ -1,4 +1,4 @@
-"""Reading a request's body: JSON, urlencoded or multipart form, or the query string; never more bytes than allowed."""
+"""Reading the fields of a request: JSON, urlencoded or multipart form, or query string, up to a limit of bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from urllib.parse import parse_qsl
 
+import python_multipart  # noqa: F401  # without it Starlette's parser fails, but only at the first multipart form
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -17,7 +18,7 @@ MALFORMED = "Invalid JSON format"
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body of at most ``limit`` bytes. Raises TooLarge as soon as more is announced or has come."""
+    """Return the body. Raises TooLarge as soon as more than ``limit`` bytes are announced or received."""
     too_large = TooLarge(f"Invalid request: the body is larger than {limit} bytes")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > limit:
@@ -31,9 +32,10 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def read_fields(request: Request, limit: int) -> Fields:
-    """The request's fields. JSON stands alone; of a form the first value counts, and the query string wins over it.
+    """Return the fields of a request.
 
-    Raises BadRequest for what cannot be read, TooLarge, and ClientDisconnect when the client goes away meanwhile.
+    With a JSON body the query string is ignored. A form gives the first value of each field; the query string takes
+    precedence over it. Raises BadRequest for a malformed body, TooLarge, and ClientDisconnect.
     """
     body = await read_body(request, limit)
     kind = content_type(request.headers)
@@ -49,20 +51,20 @@ async def read_fields(request: Request, limit: int) -> Fields:
 
 
 def content_type(headers: Headers) -> str:
-    """The media type alone, in lower case."""
+    """Return the media type in lower case, without parameters."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def is_json(kind: str) -> bool:
-    """application/json and application/anything+json."""
+    """Return True for application/json and application/<anything>+json."""
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def parse_json(body: bytes) -> Fields:
-    """A JSON object. Raises BadRequest for anything else."""
+    """Parse a JSON object. Raises BadRequest for anything else."""
     try:
         value = json.loads(body)
-    except (ValueError, RecursionError):  # malformed, not Unicode, a number of thousands of digits, nested too deep
+    except (ValueError, RecursionError):  # malformed, not UTF-8, thousands of digits, nested too deeply
         raise BadRequest(MALFORMED) from None
     if not isinstance(value, dict):
         raise BadRequest(MALFORMED)
@@ -70,7 +72,7 @@ def parse_json(body: bytes) -> Fields:
 
 
 def parse_form(body: bytes) -> dict[str, object]:
-    """Fields of an urlencoded form or a query string; the first value of each. Raises BadRequest."""
+    """Parse an urlencoded form or a query string; the first value of each field counts. Raises BadRequest."""
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:  # also UnicodeDecodeError
@@ -79,7 +81,7 @@ def parse_form(body: bytes) -> dict[str, object]:
 
 
 async def parse_multipart(headers: Headers, body: bytes, limit: int) -> dict[str, object]:
-    """Text fields of a multipart form, the first value of each; files are passed over. Raises BadRequest."""
+    """Parse a multipart form; the first value of each field counts, files are ignored. Raises BadRequest."""
 
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body

@@ -1,4 +1,4 @@
-"""CORS for everybody: on every answer, and 200 for every OPTIONS (Starlette's own answers preflights only)."""
+"""CORS headers on every answer, and 200 for every OPTIONS request (Starlette's middleware handles preflights only)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADERS = {
 
 
 class CORSForAll:
-    """Pure ASGI middleware; credentials are never allowed, so `*` gives nothing away."""
+    """Pure ASGI middleware. Credentials are never allowed, so the origin `*` is safe."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

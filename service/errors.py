@@ -1,21 +1,21 @@
-"""What a request can be answered with instead of a translation; each has a status and a text for ``{"error": ...}``.
+"""Errors that a request is answered with, each with an HTTP status and a text for ``{"error": ...}``.
 
 ServiceError
-├── BadRequest        400  the request is wrong and will stay so
-├── Forbidden         403  a key that is not ours
+├── BadRequest        400  the request is invalid
+├── Forbidden         403  the API key is wrong
 ├── TooSlow           408  the body did not arrive in time
-├── TooLarge          413  a body over the limit
-├── TooManyRequests   429  over the rate; Retry-After
+├── TooLarge          413  the body is over the limit
+├── TooManyRequests   429  the rate limit is exceeded; with Retry-After
 ├── EngineFailed      500  the model failed on this request
-├── Unavailable       503  loading, draining, or the queue is full; Retry-After
-└── DeadlineExceeded  504  accepted, but not translated in time
+├── Unavailable       503  loading, draining, or the queue is full; with Retry-After
+└── DeadlineExceeded  504  the translation took too long
 """
 
 from __future__ import annotations
 
 
 class ServiceError(Exception):
-    """Base: ``status`` of the answer, ``str(error)`` its text, ``retry_after`` in whole seconds or None."""
+    """Base class. ``status`` is the HTTP status, ``str(error)`` the text, ``retry_after`` whole seconds or None."""
 
     status = 500
 
@@ -24,18 +24,18 @@ class ServiceError(Exception):
         self.retry_after = retry_after
 
     def headers(self) -> dict[str, str]:
-        """Header fields that belong to the answer."""
+        """Return the header fields of the answer."""
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
 class BadRequest(ServiceError):
-    """The request is wrong and will stay so."""
+    """The request is invalid; repeating it does not help."""
 
     status = 400
 
 
 class Forbidden(ServiceError):
-    """A key that is not ours."""
+    """The API key is wrong."""
 
     status = 403
 
@@ -50,7 +50,7 @@ class TooSlow(ServiceError):
 
 
 class TooLarge(ServiceError):
-    """The body is over the limit; the rest of it is never read, so the connection cannot go on."""
+    """The body is over the limit. The rest of it is not read, so the connection must be closed."""
 
     status = 413
 
@@ -59,19 +59,19 @@ class TooLarge(ServiceError):
 
 
 class TooManyRequests(ServiceError):
-    """Over the allowed rate."""
+    """The rate limit is exceeded."""
 
     status = 429
 
 
 class EngineFailed(ServiceError):
-    """The model failed on this request; the next one may well succeed."""
+    """The model failed on this request; others may succeed."""
 
     status = 500
 
 
 class Unavailable(ServiceError):
-    """Nothing wrong with the request: models are loading, the service is draining, or its queue is full."""
+    """The request may be repeated later: the service is loading or draining, or its queue is full."""
 
     status = 503
 
@@ -84,6 +84,6 @@ class Unavailable(ServiceError):
 
 
 class DeadlineExceeded(ServiceError):
-    """Accepted, but not translated in time."""
+    """The request was accepted, but its translation took too long."""
 
     status = 504

@@ -1,8 +1,8 @@
-"""Language codes as clients write them, and their English names."""
+"""Language codes in the spellings that clients use, and the English names of the languages."""
 
 from __future__ import annotations
 
-# Both forms of these are accepted and mean the same.
+# Both forms are accepted and equivalent.
 ALIASES = {"pb": "pt-BR", "zh": "zh-Hans", "zt": "zh-Hant"}
 
 NAMES = {
@@ -20,11 +20,11 @@ NAMES = {
 
 
 def name(code: str) -> str:
-    """English name of a language, or its code."""
+    """Return the English name of a language, or its code if the name is not known."""
     return NAMES.get(ALIASES.get(code, code), code)
 
 
 def normalise(code: str) -> str:
-    """One form for all spellings of a code: case, `_` for `-`, aliases."""
+    """Return one form for all spellings of a code: lower case, `-` instead of `_`, aliases resolved."""
     plain = code.strip().replace("_", "-").lower()
     return ALIASES.get(plain, plain).lower()

@@ -1,4 +1,4 @@
-"""The service's life: loading, ready, draining, stopped, and what it answers while it is not ready.
+"""States of the service: loading, ready, draining, stopped or failed.
 
 loading --models loaded and warmed up--> ready --SIGTERM--> draining --all answered, or drain time over--> stopped
    \\--a model cannot be loaded--> failed
@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from nmt.errors import NMTError
 from service.errors import Unavailable
 from service.metrics import Metrics
 from service.models import Models
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 
 log = logging.getLogger("service")
 
@@ -28,8 +29,8 @@ Loader = Callable[[Settings, Metrics, Callable[[], bool]], Models]
 
 
 def load_exported(settings: Settings, metrics: Metrics, stopped: Callable[[], bool]) -> Models:
-    """The exported files of the settings. torch is imported here, after the server began to answer /health."""
-    # The service has no NumPy, on purpose; torch says so each time.
+    """Load the models of the settings. torch is imported only here, after the server began to answer /health."""
+    # torch warns that NumPy is missing; the service does not need it.
     warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
     from service.loading import load_models
 
@@ -37,7 +38,7 @@ def load_exported(settings: Settings, metrics: Metrics, stopped: Callable[[], bo
 
 
 class Service:
-    """State of one app. ``load`` builds the models, in a thread of its own; it may ask whether to give up."""
+    """State of one app. A thread of its own calls ``load``, whose last argument returns True once it should end."""
 
     def __init__(self, settings: Settings, metrics: Metrics, load: Loader) -> None:
         self.settings = settings
@@ -45,7 +46,7 @@ class Service:
         self.models: Models | None = None
         self.failure: str | None = None
         self.draining = False
-        self.on_failure: Callable[[str], None] | None = None  # told when the models cannot be loaded
+        self.on_failure: Callable[[str], None] | None = None  # called if the models cannot be loaded
         self._load = load
         self._loader = threading.Thread(target=self._load_models, name="loader", daemon=True)
         self._drain_ends = 0.0  # time.monotonic()
@@ -56,10 +57,10 @@ class Service:
             ready=lambda: float(self.not_ready() is None),
         )
 
-    # --- what it answers ----------------------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------------------------
 
     def not_ready(self) -> str | None:
-        """Why no request is taken at present, or None."""
+        """Return why no requests are accepted at present, or None."""
         if self.unhealthy():
             return "the service cannot translate"
         if self.draining:
@@ -67,23 +68,23 @@ class Service:
         return "the models are loading" if self.models is None else None
 
     def unhealthy(self) -> str | None:
-        """What is broken for good, or None: a restart is the remedy."""
+        """Return what is broken until a restart, or None."""
         if self.failure is not None:
             return f"the models could not be loaded: {self.failure}"
         dead = [model.worker for model in self.models or () if not model.worker.alive]
         return None if self.draining or not dead else f"{dead[0].name} has stopped: {dead[0].failure}"
 
     def require(self) -> Models:
-        """The models. Raises Unavailable unless ready."""
+        """Return the models. Raises Unavailable unless the service is ready."""
         reason = self.not_ready()
         if reason is not None or self.models is None:
             raise Unavailable(f"{reason}, try again later", retry_after=5, closing=self.draining)
         return self.models
 
-    # --- its life -----------------------------------------------------------------------------------------------
+    # --- transitions --------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to load; returns at once, so that /health answers while the models are loading."""
+        """Start loading and return at once, so that /health is answered while the models load."""
         self._loop = asyncio.get_running_loop()
         self._loader.start()
 
@@ -93,41 +94,52 @@ class Service:
             models = self._load(self.settings, self.metrics, lambda: self.draining)
         except Exception as error:
             self.failure = str(error) or type(error).__name__
-            # A user's error is one line; anything else is ours, and wants its traceback.
-            log.error("models: %s", self.failure, exc_info=None if is_user_error(error) else error)
+            if not isinstance(error, NMTError | SettingsError):
+                log.error("the models cannot be loaded", exc_info=error)
+            elif self.on_failure is None:
+                log.error("the models cannot be loaded: %s", self.failure)
             if self.on_failure is not None:
                 self.on_failure(self.failure)
             return
         self.models = models
-        log.info("ready after %.1f s: %s", time.monotonic() - began, models)
+        if not self.draining:  # else loading may have ended early
+            log.info("ready after %.1f s: %s", time.monotonic() - began, models)
 
     def drain(self) -> None:
-        """Take no more requests; those accepted have the drain time to finish. Safe in a signal handler."""
+        """Refuse new requests; accepted ones have the drain time to finish. Safe to call from a signal handler."""
         if self.draining:
             return
         self.draining = True
         self._drain_ends = time.monotonic() + self.settings.drain_s
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.call_later, self.settings.drain_s, self._give_up)
+            self._loop.call_soon_threadsafe(self._begin_drain, self._loop)
 
-    def _give_up(self) -> None:
+    def _begin_drain(self, loop: asyncio.AbstractEventLoop) -> None:
+        # In the event loop and not in `drain`: a signal handler that logs may interrupt a message being written.
+        loop.call_later(self.settings.drain_s, self._abandon)
+        if self.failure is None:
+            log.info("stopping: accepted requests have %g s to finish", self.settings.drain_s)
+
+    def _abandon(self) -> None:
         for model in self.models or ():
             model.worker.abandon(Unavailable("the service is shutting down", retry_after=5, closing=True))
 
     async def stop(self) -> None:
-        """Finish what was accepted, within the drain time, and end the threads."""
+        """Finish accepted requests within the drain time, then end the threads."""
         self.drain()
         left = max(0.0, self._drain_ends - time.monotonic())
         await asyncio.to_thread(self._loader.join, left)
         for model in self.models or ():
             await asyncio.to_thread(model.close, max(1.0, self._drain_ends - time.monotonic()))
+        if self.failure is None:
+            log.info("stopped")
 
     @contextmanager
     def drain_on_signals(self) -> Iterator[None]:
-        """Drain as soon as SIGTERM or SIGINT comes, then do what the server does about it.
+        """Drain as soon as SIGTERM or SIGINT arrives, then call the server's own handler.
 
-        The server first closes its sockets and waits for open requests, and only then tells the app; without this
-        hook /ready would stay green meanwhile. Signals belong to the main thread: elsewhere (tests) nothing is done.
+        The server closes its sockets and waits for open requests before it ends the app's lifespan; without this
+        hook /ready would succeed meanwhile. Only the main thread can handle signals; in others (tests) this is a no-op.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -149,8 +161,3 @@ class Service:
             for number, server in before.items():
                 if signal.getsignal(number) is handle:
                     signal.signal(number, server)
-
-
-def is_user_error(error: BaseException) -> bool:
-    """Whether an error is one that the user can mend: all of ours and nmt's are."""
-    return any(kind.__name__ in ("NMTError", "SettingsError") for kind in type(error).__mro__)

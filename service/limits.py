@@ -1,4 +1,4 @@
-"""Who may ask how often: keys, and a rate limit over a moving minute."""
+"""API keys, and the rate limit over a moving minute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WINDOW_S = 60.0
 
 
 def check_key(key: str | None, accepted: Sequence[str]) -> None:
-    """With no accepted keys any is good. Raises BadRequest for an absent, Forbidden for a wrong one."""
+    """Check an API key; without accepted keys any will do. Raises BadRequest if it is missing, Forbidden if wrong."""
     if not accepted:
         return
     if key is None:
@@ -24,14 +24,17 @@ def check_key(key: str | None, accepted: Sequence[str]) -> None:
 
 
 def is_accepted(key: str | None, accepted: Sequence[str]) -> bool:
-    """Compared in constant time, so that a key cannot be guessed letter by letter."""
+    """Return whether a key is accepted; in constant time, so that no key can be guessed from the timing."""
     given = (key or "").encode("utf-8", "replace")
     good = [hmac.compare_digest(given, one.encode()) for one in accepted]
     return key is not None and any(good)
 
 
 class RateLimiter:
-    """At most ``per_minute`` units in any 60 seconds for each caller; callers are forgotten after a minute's rest."""
+    """Allow at most ``per_minute`` texts in any 60 seconds for each caller.
+
+    A caller is forgotten after a minute without requests, or as the least recent of more than ``callers``.
+    """
 
     def __init__(self, per_minute: int, clock: Callable[[], float], callers: int = 100_000) -> None:
         self._per_minute = per_minute
@@ -40,7 +43,7 @@ class RateLimiter:
         self._spent: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()  # least recent caller first
 
     def spend(self, caller: str, units: int) -> None:
-        """Count ``units`` for a caller. Raises TooManyRequests, and counts nothing, when that is too much."""
+        """Count ``units`` texts for a caller. Raises TooManyRequests, and counts nothing, if that exceeds the limit."""
         if self._per_minute == UNLIMITED:
             return
         now = self._clock()

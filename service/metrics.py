@@ -1,4 +1,4 @@
-"""Prometheus metrics; a registry of its own for each app. No client addresses, keys or texts in any label."""
+"""Prometheus metrics, with one registry per app. No label contains a client's address, key or text."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 
 
 class Metrics:
-    """Counters of one app; the worker reports through ``stepped`` and ``ended``."""
+    """Metrics of one app. The workers report through ``stepped`` and ``ended``."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = Counter("nmt_requests", "Answered requests", ["route", "method", "status"], registry=registry)
         self.latency = Histogram(
-            "nmt_request_seconds", "Seconds from a request's start to the end of its answer", ["route"],
+            "nmt_request_seconds", "Seconds from the start of a request to the end of its answer", ["route"],
             buckets=SECONDS, registry=registry,
         )  # fmt: skip
-        self.characters = Counter("nmt_characters", "Characters of source text accepted", registry=registry)
+        self.characters = Counter("nmt_characters", "Characters of accepted source text", registry=registry)
         self.segments = Counter("nmt_segments", "Segments translated", registry=registry)
-        self.steps = Counter("nmt_steps", "Steps of the engines", registry=registry)
-        self.step_seconds = Counter("nmt_step_seconds", "Seconds spent in steps", registry=registry)
+        self.steps = Counter("nmt_steps", "Decoding steps of the engines", registry=registry)
+        self.step_seconds = Counter("nmt_step_seconds", "Seconds spent in decoding steps", registry=registry)
         self.step_segments = Counter(
             "nmt_step_segments",
-            "Segments in each step, summed: divided by the steps, the mean batch",
+            "Sum over all steps of the segments in a step; divided by nmt_steps, the mean batch size",
             registry=registry,
         )
-        self.waiting = Gauge("nmt_waiting_segments", "Segments that wait for a slot", registry=registry)
-        self.active = Gauge("nmt_active_segments", "Segments in the engines", registry=registry)
-        self.ready = Gauge("nmt_ready", "1 when the service takes requests", registry=registry)
+        self.waiting = Gauge("nmt_waiting_segments", "Segments waiting for a slot", registry=registry)
+        self.active = Gauge("nmt_active_segments", "Segments being translated", registry=registry)
+        self.ready = Gauge("nmt_ready", "1 while the service accepts requests, else 0", registry=registry)
 
     def stepped(self, active: int, seconds: float) -> None:
-        """A step with so many segments took so long."""
+        """Count a decoding step with ``active`` segments that took ``seconds``."""
         self.steps.inc()
         self.step_segments.inc(active)
         self.step_seconds.inc(seconds)
 
     def ended(self, segments: int) -> None:
-        """So many segments are translated."""
+        """Count translated segments."""
         self.segments.inc(segments)
 
     def watch(self, waiting: Callable[[], float], active: Callable[[], float], ready: Callable[[], float]) -> None:
-        """Where the gauges read their values when they are asked for."""
+        """Set the functions that the gauges call for their present values."""
         self.waiting.set_function(waiting)
         self.active.set_function(active)
         self.ready.set_function(ready)
 
     def page(self) -> bytes:
-        """All values in Prometheus' text format."""
+        """Return all values in Prometheus' text format."""
         return generate_latest(self.registry)
 
 
 class MetricsMiddleware:
-    """Counts and times requests. Pure ASGI: behind Starlette's BaseHTTPMiddleware a disconnect is never seen."""
+    """Count and time requests. Pure ASGI, because Starlette's BaseHTTPMiddleware hides a client's disconnect."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, clock: Callable[[], float] = time.perf_counter) -> None:
         self.app = app
@@ -79,7 +79,7 @@ class MetricsMiddleware:
         try:
             await self.app(scope, receive, note_status)
         finally:
-            # The route's pattern, not the path: a label of which a client can make any number is a leak.
+            # The route's pattern, not the path: a client could fill the memory with label values.
             route = getattr(scope.get("route"), "path", "other")
             method = scope["method"] if scope["method"] in ("GET", "POST", "OPTIONS", "HEAD") else "other"
             self.metrics.requests.labels(route, method, str(status)).inc()

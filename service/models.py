@@ -1,17 +1,21 @@
-"""The loaded models: which one translates which pair, and the way text -> plan -> engine -> text through it."""
+"""The loaded models: which model translates which pair, and running its searches in the worker thread."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from service import languages
 from service.errors import BadRequest
-from service.worker import SearchRequest, Worker
+from service.worker import Worker
+
+if TYPE_CHECKING:  # only then: torch is loaded with the models, after the server answers /health
+    from nmt.search.engine import Request, Result
+    from nmt.translator import Steps, Translator
 
 T = TypeVar("T")
 Pair = tuple[str, str]
@@ -26,80 +30,88 @@ class Output:
     alternatives: tuple[str, ...]
 
 
-class Plan(Protocol):
-    """A text cut into search requests."""
+@dataclass(frozen=True)
+class Search:
+    """The search settings of the service; None: as the model's file says."""
 
-    @property
-    def requests(self) -> Sequence[SearchRequest]: ...
-
-
-class Pipeline(Protocol):
-    """The pure halves around the search (nmt.translator); called from the threads of the pool.
-
-    revise: what is to be searched once more, after results that did not end, or None. join: with all the results.
-    """
-
-    def plan(self, text: str, source: str, target: str, alternatives: int) -> Plan: ...
-    def revise(self, plan: Any, results: Sequence[Any]) -> Plan | None: ...
-    def join(self, plan: Any, results: Sequence[Any]) -> Output: ...
-    def confidence(self, text: str) -> float: ...
+    beam: int | None = None
+    length_penalty: float | None = None
+    split_sentences: bool = True
 
 
 class Model:
-    """One exported file at work.
+    """One exported file in service.
 
-    pairs: (source, target) codes, as the model has them. Text is prepared in ``pool``, so that the event loop stays
-    free, and searched in the worker's thread, together with all other requests.
+    pairs: (source, target) codes, as the model has them. Text is prepared in a thread pool, so that the event loop
+    stays free, and searched in the worker's thread, together with all other requests.
     """
 
-    def __init__(self, name: str, pairs: Sequence[Pair], pipeline: Pipeline, worker: Worker) -> None:
+    def __init__(
+        self,
+        name: str,
+        pairs: Sequence[Pair],
+        translator: Translator,
+        worker: Worker,
+        search: Search = Search(),
+    ) -> None:
         self.name = name
         self.pairs = tuple(pairs)
         self.worker = worker
-        self._pipeline = pipeline
+        self._translator = translator
+        self._search = search
+        self._codes = {languages.normalise(code): code for pair in self.pairs for code in pair}
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix=f"text {name}")
 
     async def translate(self, texts: Sequence[str], source: str, target: str, alternatives: int) -> list[Output]:
-        """Translate texts. Raises ServiceError; when cancelled, what is under way is dropped."""
-        pipeline = self._pipeline
-        with self.worker.reserve(len(texts)):
-            plans = await self._aside(lambda: [pipeline.plan(text, source, target, alternatives) for text in texts])
-        results = await self._search(plans)
-        revised = await self._aside(
-            lambda: [pipeline.revise(plan, got) for plan, got in zip(plans, results, strict=True)]
+        """Translate texts between two normalised codes. Raises ServiceError; when cancelled, the work is dropped."""
+        n_best = alternatives + 1
+        beam = self._search.beam and max(self._search.beam, n_best)
+        options = self._translator.search_options(beam=beam, n_best=n_best, length_penalty=self._search.length_penalty)
+        steps = self._translator.steps(
+            texts,
+            options,
+            split_sentences=self._search.split_sentences,
+            source_language=self._codes[source],
+            target_language=self._codes[target],
         )
-        more = iter(await self._search([plan for plan in revised if plan is not None]))
-        final = [
-            (plan, got) if again is None else (again, [*got, *next(more)])
-            for plan, again, got in zip(plans, revised, results, strict=True)
-        ]
-        return await self._aside(lambda: [pipeline.join(plan, got) for plan, got in final])
-
-    async def _search(self, plans: Sequence[Plan]) -> list[list[Any]]:
-        """The results of each plan's requests."""
-        results = iter(await self.worker.submit([request for plan in plans for request in plan.requests]))
-        return [list(itertools.islice(results, len(plan.requests))) for plan in plans]
+        with self.worker.reserve(len(texts)):
+            requests, outputs = await self._in_pool(partial(_advance, steps, None))
+        while outputs is None:
+            results = await self.worker.submit(requests)
+            requests, outputs = await self._in_pool(partial(_advance, steps, results))
+        return outputs
 
     async def confidence(self, texts: Sequence[str]) -> list[float]:
-        """How sure it is, 0 to 100, that each text is in the model's source language."""
-        return await self._aside(lambda: [self._pipeline.confidence(text) for text in texts])
+        """Return for each text how much of it the model's vocabulary covers, in percent."""
+        return await self._in_pool(lambda: [round(100.0 * self._translator.coverage(text), 1) for text in texts])
 
     def warm_up(self) -> None:
-        """Translate a little, from outside the event loop: the first steps are slow. Raises what goes wrong."""
+        """Translate two sentences, from outside the event loop: the first steps are slow. Raises what goes wrong."""
         source, target = map(languages.normalise, self.pairs[0])
         asyncio.run(self.translate(WARM_UP, source, target, 1))
 
     def close(self, timeout_s: float) -> None:
-        """End its threads; what is under way has ``timeout_s`` seconds to finish."""
+        """End its threads; running work has ``timeout_s`` seconds to finish."""
         self.worker.stop(timeout_s)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _aside(self, work: Callable[[], T]) -> T:
+    async def _in_pool(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
+def _advance(steps: Steps, results: list[Result] | None) -> tuple[list[Request], list[Output] | None]:
+    """Send `results` (None to start) to the translator's steps: the next requests, or the outputs at the end.
+
+    The end is a plain return value, because a StopIteration cannot cross a future.
+    """
+    try:
+        return (next(steps) if results is None else steps.send(results)), None
+    except StopIteration as end:
+        return [], [Output(translation.text, translation.alternatives) for translation in end.value]
+
+
 class Models:
-    """All models, found by pair; no two for the same pair."""
+    """All models, by language pair; one model for each pair."""
 
     def __init__(self, models: Sequence[Model]) -> None:
         self.pairs: dict[Pair, Model] = {}

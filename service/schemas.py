@@ -1,4 +1,4 @@
-"""What comes in at ``POST /translate`` and what goes out: checks in the protocol's order, and OpenAPI shapes."""
+"""Request and answer of ``POST /translate``: checks in the protocol's order, and the OpenAPI schemas."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from service.errors import BadRequest
 from service.settings import UNLIMITED
 
 AUTO = "auto"
-FORMATS = ("text",)  # html comes with the markup module
+FORMATS = ("text",)  # HTML is not supported yet
 
 
 @dataclass(frozen=True)
 class TranslateRequest:
-    """A checked request. ``is_list`` tells whether the answer holds lists; source None: to be detected."""
+    """A checked request. With ``is_list`` the answer holds lists. ``source`` is None if it must be detected."""
 
     texts: tuple[str, ...]
     is_list: bool
@@ -29,8 +29,8 @@ class TranslateRequest:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one request may hold; -1 for no limit."""
+class RequestLimits:
+    """Limits of one request: characters, texts, alternatives; -1 for no limit."""
 
     characters: int
     batch: int
@@ -38,13 +38,13 @@ class Limits:
 
 
 def cost(fields: Fields) -> int:
-    """What a request counts for the rate limit: its number of texts."""
+    """Return the number of texts in a request, which is its cost for the rate limit."""
     q = fields.get("q")
     return max(1, len(q)) if isinstance(q, list) else 1
 
 
 def api_key(fields: Fields, authorization: str | None) -> str | None:
-    """The key of a request: the field, else an Authorization header; empty counts as absent."""
+    """Return the API key: the field, else the Authorization header; None if empty or absent."""
     key = fields.get("api_key")
     if key:
         return str(key)
@@ -52,11 +52,11 @@ def api_key(fields: Fields, authorization: str | None) -> str | None:
 
 
 def check(
-    fields: Fields, limits: Limits, known: Collection[str], pairs: Collection[tuple[str, str]]
+    fields: Fields, limits: RequestLimits, known: Collection[str], pairs: Collection[tuple[str, str]]
 ) -> TranslateRequest:
-    """The request of these fields; checks in the protocol's order.
+    """Check the fields in the protocol's order and return the request. Raises BadRequest.
 
-    known: normalised codes of all languages; pairs: (source, target) that a model translates. Raises BadRequest.
+    known: normalised codes of all languages. pairs: normalised (source, target) codes that a model translates.
     """
     texts, is_list = _texts(fields.get("q"))
     source = _code(fields, "source")
@@ -80,7 +80,7 @@ def check(
 
 
 def unavailable_pair(source: str, target: str) -> BadRequest:
-    """Both languages are known, but no model goes from one to the other."""
+    """Return the error for two known languages without a model from one to the other."""
     to, of = (f"{languages.name(code)} ({code})" for code in (target, source))
     return BadRequest(f"{to} is not available as a target language from {of}")
 
@@ -96,7 +96,7 @@ def _texts(q: object) -> tuple[tuple[str, ...], bool]:
 
 
 def _valid_unicode(text: str) -> str:
-    # JSON can hold half a surrogate pair (a string cut inside an emoji), which no encoding takes: shown as unknown.
+    # JSON may contain half a surrogate pair (a string cut inside an emoji), which UTF-8 cannot encode: replace it.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -126,44 +126,44 @@ def _within(size: int, limit: int) -> None:
         raise BadRequest(f"Invalid request: request ({size}) exceeds text limit ({limit})")
 
 
-# --- shapes for the OpenAPI page; the checks above are the ones that count ----------------------------------------
+# --- schemas for the OpenAPI page only; the checks above decide ----------------------------------------------------
 
 
 class TranslateBody(BaseModel):
-    """Body of ``POST /translate``; also as a form, or in the query string."""
+    """Body of ``POST /translate``; the fields may also be sent as a form or in the query string."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"q": "The dog sleeps.", "source": "en", "target": "de"}]},
     )
-    q: Annotated[str | list[str], Field(description="text, or list of texts")]
-    source: Annotated[str, Field(description="language code, or auto")]
+    q: Annotated[str | list[str], Field(description="text or list of texts")]
+    source: Annotated[str, Field(description="language code, or auto to detect it")]
     target: Annotated[str, Field(description="language code")]
-    format: Annotated[Literal["text"], Field(description="kind of text")] = "text"
-    alternatives: Annotated[int, Field(description="further translations wanted", ge=0)] = 0
-    api_key: Annotated[str | None, Field(description="key, where the server asks for one")] = None
+    format: Annotated[Literal["text"], Field(description="format of the text")] = "text"
+    alternatives: Annotated[int, Field(description="number of alternative translations per text", ge=0)] = 0
+    api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
 
 
 class DetectedLanguage(BaseModel):
-    """A guess at the source language."""
+    """Detected source language."""
 
     confidence: Annotated[float, Field(description="0 to 100")]
     language: str
 
 
 class TranslateAnswer(BaseModel):
-    """Answer to ``POST /translate``: lists where ``q`` was a list."""
+    """Answer to ``POST /translate``; the fields hold lists if ``q`` was a list."""
 
     translatedText: str | list[str]
     detectedLanguage: Annotated[
-        DetectedLanguage | list[DetectedLanguage] | None, Field(description="only when source is auto")
+        DetectedLanguage | list[DetectedLanguage] | None, Field(description="only if source is auto")
     ] = None
-    alternatives: Annotated[list[str] | list[list[str]] | None, Field(description="only when some were asked for")] = (
-        None
-    )
+    alternatives: Annotated[
+        list[str] | list[list[str]] | None, Field(description="only if alternatives were requested")
+    ] = None
 
 
 class Language(BaseModel):
-    """A language and those that it can be translated to."""
+    """A language and the languages it can be translated to."""
 
     code: str
     name: str
@@ -177,13 +177,13 @@ class Status(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """Body of every answer that is an error."""
+    """Body of every error answer."""
 
     error: str
 
 
 def translate_openapi() -> dict[str, Any]:
-    """The request body of ``POST /translate`` for the OpenAPI page (the route reads it by itself)."""
+    """Return the request body for the OpenAPI page, which FastAPI cannot derive: the route parses the body itself."""
     schema = TranslateBody.model_json_schema()
     kinds: Mapping[str, Any] = {
         kind: {"schema": schema}

@@ -1,4 +1,4 @@
-"""Settings of the service: environment variables ``NMT_*``, or options of ``python -m service``, one for each field."""
+"""Settings of the service: each is an option of ``python -m service`` and an environment variable ``NMT_*``."""
 
 from __future__ import annotations
 
@@ -18,66 +18,73 @@ Limit = Annotated[int, Field(ge=UNLIMITED)]
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used; one line that names it, its value and the remedy."""
+    """An invalid setting; its message is one line with the setting, its value and the remedy."""
 
 
 class Settings(BaseSettings):
-    """All settings with their units and defaults; -1 turns a limit off."""
+    """All settings with their defaults. The descriptions are the help texts and name the units."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     models: Path = Field(
-        Path("models"), description="exported model file, or a folder of them (*.pt), one language pair or more each"
+        Path("models"),
+        description="exported model file, or a folder of them (*.pt); where two files translate the same language "
+        "pair, the one exported last is used",
     )
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all")
-    port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 for any free one")
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all addresses of this machine")
+    port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 for any free port")
 
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where to translate: auto takes a GPU where there is one"
+        "auto", description="device to translate on; auto: a GPU if there is one"
     )
     dtype: Literal["stored", "float32", "bfloat16", "float16"] = Field(
-        "stored", description="number format to compute in; stored: as the file was exported"
+        "stored", description="number format of the computation; stored: that of the exported file"
     )
-    threads: int = Field(0, ge=0, le=1024, description="CPU threads for one step of the model; 0 for all cores")
-    slots: int = Field(64, ge=1, le=4096, description="sentences that a model decodes at the same time")
-    beam: int | None = Field(
-        None, ge=1, le=64, description="hypotheses kept for a sentence; 1 is greedy, fastest; none: as the model says"
-    )
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of the computation; 0 for one per core")
+    slots: int = Field(64, ge=1, le=4096, description="sentences that each model translates at the same time")
+    beam: int | None = Field(None, ge=1, le=64, description="beam size; 1 is greedy search, the fastest")
     length_penalty: float | None = Field(
         None,
         ge=0.0,
         le=5.0,
-        description="exponent of the length penalty, higher favours longer output; none: as the model says",
+        description="exponent of the length penalty; higher values favour longer translations",
     )
     split_sentences: bool = Field(
-        True, description="translate each sentence of a line by itself; false: whole lines, where they fit"
+        True,
+        description="translate each sentence by itself; false: a whole line at once, unless it is too long",
     )
 
     max_characters: Limit = Field(
-        UNLIMITED, description="characters of one request, all its texts together; -1 for no limit"
+        UNLIMITED, description="characters per request, all its texts together; -1 for no limit"
     )
-    max_batch: Limit = Field(UNLIMITED, description="texts in one request; -1 for no limit")
-    max_alternatives: int = Field(5, ge=0, le=32, description="alternatives that a request may ask for")
-    max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="bytes of a request's body")
+    max_batch: Limit = Field(UNLIMITED, description="texts per request; -1 for no limit")
+    max_alternatives: int = Field(5, ge=0, le=32, description="largest number of alternatives that may be requested")
+    max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="bytes per request body")
     queue: int = Field(
         2048,
         ge=1,
-        description="segments (sentences) that may wait for a slot; beyond it requests get 503 with Retry-After",
+        description="segments (sentences) that may wait for a slot; when it is full, requests get status 503 with "
+        "Retry-After",
     )
-    timeout_s: float = Field(60.0, gt=0, description="seconds from a request's first byte to its answer; beyond it 504")
-    drain_s: float = Field(30.0, ge=0, description="seconds that accepted requests get to finish after SIGTERM")
+    timeout_s: float = Field(
+        60.0, gt=0, description="seconds from the start of a request to its answer; after that, status 504"
+    )
+    drain_s: float = Field(30.0, ge=0, description="seconds to finish accepted requests after SIGTERM")
     requests_per_minute: Limit = Field(
-        UNLIMITED, description="texts a minute for each key or address; -1 for no limit; beyond it 429 with Retry-After"
+        UNLIMITED,
+        description="texts per minute for each API key or client address; beyond it, status 429 with Retry-After; "
+        "-1 for no limit",
     )
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="accepted keys, separated by commas; none: no key is asked for"
+        (), description="accepted API keys, separated by commas; none: no key is needed"
     )
 
     trusted_proxies: str = Field(
-        "", description="addresses of proxies whose X-Forwarded-For is believed, separated by commas"
+        "",
+        description="addresses of proxies whose X-Forwarded-For header is trusted, separated by commas",
     )
-    access_log: bool = Field(False, description="log a line for each request, with the client's address")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what to log")
+    access_log: bool = Field(False, description="log a line per request, with the client's address")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
 
     @field_validator("api_keys", mode="before")
     @classmethod
@@ -90,17 +97,13 @@ class Settings(BaseSettings):
 
 
 def load_settings(**given: Any) -> Settings:
-    """Settings from the environment, ``given`` ones first. Raises SettingsError with one line for what is wrong."""
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    """Return the settings: ``given`` ones first, then the environment, then defaults. Raises SettingsError."""
+    known = [_variable(name) for name in Settings.model_fields]
     for name in sorted(os.environ):
-        # Only what looks like a misspelt name: Kubernetes, for one, sets NMT_SERVICE_HOST next to a service called nmt.
-        near = (
-            difflib.get_close_matches(name, known, 1, cutoff=0.85)
-            if name.startswith(PREFIX) and name not in known
-            else []
-        )
-        if near:
-            raise SettingsError(f"unknown environment variable {name}: did you mean {near[0]}?")
+        if name.startswith(PREFIX) and name not in known:
+            # Only near misses are refused: Kubernetes, for one, sets NMT_SERVICE_HOST for a service called nmt.
+            for near in difflib.get_close_matches(name, known, 1, cutoff=0.85):
+                raise SettingsError(f"unknown environment variable {name}; did you mean {near}?")
     try:
         return Settings(**given)
     except ValidationError as error:
@@ -108,28 +111,70 @@ def load_settings(**given: Any) -> Settings:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> dict[str, str]:
-    """Options of the command line as settings: only those that were given."""
+    """Return the options given on the command line, by setting. Raises SettingsError."""
     parser = argparse.ArgumentParser(
         prog="python -m service",
+        usage="python -m service [--models FILE_OR_FOLDER] [options]",
         description="Serve exported translation models over HTTP, with LibreTranslate's protocol.",
-        epilog=f"Each option can be given in the environment too: --max-batch as {PREFIX}MAX_BATCH. Options win.",
+        epilog=f"Each option is also an environment variable, for example {_variable('port')}=8000 for --port 8000; "
+        "options take precedence.",
         allow_abbrev=False,
+        exit_on_error=False,
     )
     for name, field in Settings.model_fields.items():
-        default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-        choices = f"one of {', '.join(get_args(field.annotation))}; " if get_origin(field.annotation) is Literal else ""
-        text = f"{field.description} ({choices}default: {'none' if default in ('', None) else default})"
-        parser.add_argument(_option(name), default=argparse.SUPPRESS, metavar="X", help=text.replace("%", "%%"))
-    return vars(parser.parse_args(arguments))
+        text = f"{field.description} (default: {_shown(field.default)})".replace("%", "%%")
+        parser.add_argument(_option(name), default=argparse.SUPPRESS, metavar=_metavar(field.annotation), help=text)
+    try:
+        found, unknown = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise SettingsError(str(error)) from None
+    if unknown:
+        option = unknown[0].partition("=")[0]
+        near = difflib.get_close_matches(option, map(_option, Settings.model_fields), 1)
+        if not option.startswith("-"):
+            near = [f"--models {option}"]
+        raise SettingsError(f"unknown argument {option}; {f'did you mean {near[0]}?' if near else 'see --help'}")
+    return vars(found)
+
+
+def model_files(path: Path) -> list[Path]:
+    """Return the exported file, or all those of a folder by name. Raises SettingsError when there is none."""
+    if path.is_file():
+        return [path]
+    files = sorted(file for file in path.glob("*.pt") if file.is_file())
+    if not files:
+        problem = "no exported model (*.pt) in this folder" if path.is_dir() else "no such file or folder"
+        example = path if path.suffix == ".pt" else path / "NAME.pt"
+        raise SettingsError(f"--models {path}: {problem}; export one: python -m nmt.export RUN -o {example}")
+    return files
 
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name}".upper()
+
+
+def _shown(default: object) -> str:
+    if default is None:
+        return "as stored in the model"
+    if default in ("", ()):
+        return "none"
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _metavar(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "{" + ",".join(get_args(annotation)) + "}"
+    kinds = {bool: "{true,false}", Path: "PATH", str: "TEXT", tuple[str, ...]: "TEXT"}
+    return kinds.get(annotation, "N")
+
+
 def _describe(problem: Any, given: dict[str, Any]) -> str:
-    """One problem that pydantic found, as the user would name it."""
+    """Describe a validation error of pydantic by the option or variable that the user set."""
     name = str(problem["loc"][0]) if problem["loc"] else "settings"
-    where = _option(name) if name in given else f"{PREFIX}{name}".upper()
+    where = _option(name) if name in given else _variable(name)
     message = str(problem["msg"]).replace("Input should be", "must be")
     return f"{where}={problem['input']!r}: {message[0].lower()}{message[1:]}"

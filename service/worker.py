@@ -1,9 +1,9 @@
-"""The owner thread of one engine: takes accepted requests, lets them share the engine's steps, hands results back.
+"""The thread that owns one search engine and translates the segments of all requests together.
 
-The asyncio side submits a group of search requests (all segments of one HTTP request) and awaits one future. The
-thread alone touches the engine. A future that is done already - the client went away, the deadline passed - is the
-one and only sign of cancellation: its segments are dropped before they join, or give up their slots before the next
-step. Whatever happens to the engine or to the thread, each future ends with results or with an error.
+The asyncio side submits all segments of one HTTP request as one job and awaits its future. Only the thread uses the
+engine. A job is cancelled by ending its future, which happens when the client disconnects or the deadline passes: its
+waiting segments are dropped, and those in the engine are removed before the next step. Every future ends with results
+or with an error, whatever happens to the engine or to the thread.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ log = logging.getLogger("service.worker")
 
 
 class SearchRequest(Protocol):
-    """What the engine takes (nmt.search.engine.Request): here only its key matters, unique in the engine."""
+    """A request to the engine (nmt.search.engine.Request). Only its key is used here, which is unique in the engine."""
 
     @property
     def key(self) -> Hashable: ...
 
 
 class SearchResult(Protocol):
-    """What the engine gives back (nmt.search.engine.Result)."""
+    """A result of the engine (nmt.search.engine.Result)."""
 
     @property
     def key(self) -> Hashable: ...
@@ -41,7 +41,7 @@ class SearchResult(Protocol):
 
 
 class SearchEngine(Protocol):
-    """What the worker needs of nmt.search.engine.Engine."""
+    """The part of nmt.search.engine.Engine that the worker uses."""
 
     def add(self, request: Any) -> None: ...
     def cancel(self, key: Hashable) -> Any: ...
@@ -50,7 +50,7 @@ class SearchEngine(Protocol):
 
 
 class Observer(Protocol):
-    """Where the worker reports its work (service.metrics)."""
+    """Receiver of the worker's measurements (service.metrics.Metrics)."""
 
     def stepped(self, active: int, seconds: float) -> None: ...
     def ended(self, segments: int) -> None: ...
@@ -58,7 +58,7 @@ class Observer(Protocol):
 
 @dataclass(eq=False)
 class Job:
-    """All segments of one HTTP request; ``pending`` are those without a result yet."""
+    """All segments of one HTTP request; ``unsent`` are those not handed to the engine yet."""
 
     requests: Sequence[SearchRequest]
     future: asyncio.Future[list[Any]]
@@ -67,7 +67,7 @@ class Job:
     results: dict[Hashable, Any] = field(default_factory=dict)
 
     def resolve(self, outcome: list[Any] | ServiceError) -> None:
-        """End the future, from any thread; one that is done already stays as it is."""
+        """End the future with results or an error, from any thread. A finished future stays as it is."""
 
         def end() -> None:
             if not self.future.done():
@@ -78,16 +78,16 @@ class Job:
 
         try:
             self.loop.call_soon_threadsafe(end)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            log.debug("a result came after the event loop was closed")
+        except RuntimeError:  # the loop is closed, so nothing awaits the future
+            log.debug("result dropped: the event loop is closed")
 
 
 class Worker:
-    """Drives an engine from a thread of its own.
+    """Run an engine in a thread of its own.
 
-    make_engine: builds the engine, in the thread; called again when a failed engine cannot be cleared.
-    slots: segments handed to the engine at once; the others wait here, where they are cheap to drop.
-    capacity: segments that may wait; more are refused.
+    make_engine: builds the engine, in the thread; called again if a failed engine cannot be cleared.
+    slots: largest number of segments in the engine; the others wait here, where they can be dropped at no cost.
+    capacity: largest number of segments that may wait; beyond it requests are refused.
     """
 
     def __init__(
@@ -101,19 +101,20 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self.failure: str | None = None  # why the thread ended before it was told to
+        self.failure: str | None = None  # why the thread ended unexpectedly
         self._make_engine = make_engine
         self._slots = slots
         self._capacity = capacity
         self._observer = observer
         self._clock = clock
         self._wake = threading.Condition()
-        self._jobs: deque[Job] = deque()  # with segments not handed to the engine yet; served in turns
-        self._inside: dict[Hashable, Job] = {}  # segments in the engine
-        self._reserved = 0  # segments about to be submitted
-        self._waiting = 0  # segments in _jobs
-        self._recent_segments = 0.0  # finished, and the seconds that it took, both fading:
-        self._recent_seconds = 0.0  # their quotient is the throughput over about the last hundred steps
+        self._jobs: deque[Job] = deque()  # jobs with unsent segments, served round-robin
+        self._inside: dict[Hashable, Job] = {}  # jobs of the segments in the engine, by key
+        self._reserved = 0  # segments whose text is still being prepared
+        self._waiting = 0  # unsent segments of all jobs
+        # Exponentially decaying sums; their quotient is the throughput over about the last hundred steps.
+        self._recent_segments = 0.0
+        self._recent_seconds = 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -125,26 +126,26 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the thread works."""
+        """True while the thread runs and has not failed."""
         return self._thread.is_alive() and self.failure is None
 
     @property
     def preparing(self) -> int:
-        """Segments whose text is still being cut and tokenised."""
+        """Number of segments whose text is still being split and tokenised."""
         return self._reserved
 
     @property
     def waiting(self) -> int:
-        """Segments that have no slot yet, those in preparation included."""
+        """Number of segments without a slot, including those in preparation."""
         return self._waiting + self._reserved
 
     @property
     def active(self) -> int:
-        """Segments in the engine."""
+        """Number of segments in the engine."""
         return len(self._inside)
 
     def retry_after(self, more: int = 0) -> int:
-        """Seconds until the present queue should be worked off, by the measured throughput; 1 to 60."""
+        """Estimate the seconds (1 to 60) until the queue is empty, from the measured throughput."""
         if self._recent_segments < 1:
             return 1
         ahead = self.waiting + self.active + more
@@ -152,7 +153,7 @@ class Worker:
 
     @contextmanager
     def reserve(self, segments: int) -> Iterator[None]:
-        """Hold room in the queue while the text is prepared. Raises Unavailable when the queue is full."""
+        """Reserve room in the queue while the text is prepared. Raises Unavailable if the queue is full."""
         self._admit(segments)
         self._reserved += segments
         try:
@@ -161,7 +162,10 @@ class Worker:
             self._reserved -= segments
 
     def submit(self, requests: Sequence[SearchRequest]) -> asyncio.Future[list[Any]]:
-        """Queue the segments of one request; the future gives their results in order, or raises ServiceError."""
+        """Queue the segments of one request and return a future of their results, in order.
+
+        The future raises ServiceError. Raises Unavailable if the queue is full or the worker has stopped.
+        """
         loop = asyncio.get_running_loop()
         job = Job(requests, loop.create_future(), loop, deque(requests))
         if not requests:
@@ -178,7 +182,10 @@ class Worker:
         return job.future
 
     def stop(self, timeout_s: float) -> bool:
-        """End the thread once its work is done; what is left after ``timeout_s`` seconds gets an error."""
+        """Finish all jobs, then end the thread; return whether it ended.
+
+        Jobs not finished within ``timeout_s`` seconds end with an error.
+        """
         with self._wake:
             self._stopping = True
             self._wake.notify()
@@ -189,11 +196,11 @@ class Worker:
         return ended
 
     def abandon(self, error: ServiceError) -> None:
-        """Answer everything accepted with an error (the drain time is over)."""
+        """End all jobs with an error, when the drain time is over."""
         self._fail_all(error)
 
     def _admit(self, segments: int) -> None:
-        # A request larger than the whole queue is let in when nothing waits: it could not be served otherwise.
+        # When nothing waits, even a request larger than the queue is accepted: it could never be served otherwise.
         if self.waiting and self.waiting + segments > self._capacity:
             raise Unavailable("the queue is full, try again later", retry_after=self.retry_after())
 
@@ -220,7 +227,7 @@ class Worker:
             self._fail_all(EngineFailed("the translation worker has stopped"))
 
     def _wait_for_work(self) -> bool:
-        """Sleep until there is something to do; False when told to stop and all is done."""
+        """Sleep until there is work; return False when stopping and no work is left."""
         with self._wake:
             while not self._jobs and not self._inside:
                 if self._stopping:
@@ -229,7 +236,7 @@ class Worker:
         return True
 
     def _round(self, engine: SearchEngine) -> None:
-        """Drop what nobody waits for, let waiting segments join, make one step, hand out what is finished."""
+        """Drop cancelled segments, fill free slots, make one decoding step and deliver the finished results."""
         began = self._clock()
         self._drop_cancelled(engine)
         self._feed(engine)
@@ -254,7 +261,7 @@ class Worker:
                 self._waiting -= len(job.unsent)
 
     def _feed(self, engine: SearchEngine) -> None:
-        """Fill the slots, one segment of each request in turn: a long document does not hold up the others."""
+        """Fill the slots with one segment per job in turn, so that a long document does not delay other requests."""
         with self._wake:
             chosen: list[tuple[SearchRequest, Job]] = []
             while self._jobs and len(self._inside) + len(chosen) < self._slots:
@@ -273,7 +280,7 @@ class Worker:
                 self._fail(job, error)
 
     def _collect(self, result: SearchResult) -> bool:
-        """Take one result; True when somebody waits for it."""
+        """Store one result; return False if its job has been cancelled."""
         job = self._inside.pop(result.key, None)
         if job is None or job.future.done():
             return False
@@ -286,12 +293,12 @@ class Worker:
         return True
 
     def _fail(self, job: Job, error: BaseException) -> None:
-        """End a request by an error of the engine; the text goes to the log, not to the client."""
+        """End a job after an error of the engine. Its message is only logged, since it may expose internals."""
         log.error("%s: a request failed: %s: %s", self.name, type(error).__name__, error)
         job.resolve(EngineFailed("the translation failed"))
 
     def _recover(self, engine: SearchEngine, error: Exception) -> SearchEngine:
-        """After a failed step: its segments end by an error, and the engine goes on empty, or is built anew."""
+        """After a failed step, fail all jobs in the engine; return the cleared engine, or a new one if that fails."""
         keys = list(self._inside)
         jobs = set(self._inside.values())
         self._inside.clear()
@@ -302,13 +309,13 @@ class Worker:
                 engine.cancel(key)
             engine.finished()
         except Exception:
-            log.exception("%s: the engine cannot be cleared, building a new one", self.name)
+            log.exception("%s: the engine cannot be cleared; building a new one", self.name)
             return self._make_engine()
         return engine
 
     def _fail_all(self, error: ServiceError) -> None:
         with self._wake:
-            jobs = {*self._jobs, *list(self._inside.values())}  # the copy is one step for other threads
+            jobs = {*self._jobs, *list(self._inside.values())}  # list(): an atomic copy, the thread may change it
             self._jobs.clear()
             self._waiting = 0
             self._wake.notify()

@@ -1,9 +1,9 @@
-"""The model family as data: its options and their values, and members that stand for all combinations.
+"""The model family as data: its options with their values, and a selection of members that covers all pairs of values.
 
-The options and values are read from the config's own types, so that a new one is tested without touching the tests. A
-*choice* gives every option one value, by dotted key; `member` makes the config of it, in sizes that fit each other.
-`covering_array` has every pair of values of any two options in some member: most mistakes take one or two options
-to show (Kuhn, Wallace & Gallo 2004), and the full product has millions of members.
+The options and values are read from the types of the config, so a new one is tested without a change to the tests. A
+*choice* maps every option, by dotted key, to one value; `member` builds its config, with sizes that fit each other. In
+`covering_array` every pair of values of any two options occurs in some member. Most defects show with a combination of
+one or two options (Kuhn, Wallace & Gallo 2004), and the full product has millions of members.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from nmt.text.special_ids import PAD
 Choice = Mapping[str, Any]
 
 COUNTS = {"encoder.layers": (1, 2, 3), "decoder.layers": (1, 2, 3), "decoder.heads": (1, 2)}
-"""the numbers that are tried of options which take any"""
+"""the values to test of options that take any number"""
 SIZES = {"embedding": 6, "encoder.hidden": 4, "decoder.hidden": 7, "decoder.attention_size": 10}
-"""widths: no two alike, so that none is taken for another"""
+"""widths, all different, so that a mix-up of two of them fails"""
 DROPOUTS = ("dropout", "dropout_embedding", "dropout_word")
 
 
 def _options() -> dict[str, tuple[Any, ...]]:
-    """Every option of the model but its sizes and dropouts, with the values to try."""
+    """Return every option of the model, except sizes and dropouts, with the values to test."""
     found: dict[str, tuple[Any, ...]] = {}
     for key, field in known_options(ModelConfig):
         if key in SIZES or key in DROPOUTS:
@@ -43,7 +43,7 @@ def _options() -> dict[str, tuple[Any, ...]]:
         elif field.annotation is bool:
             found[key] = (False, True)
         else:
-            found[key] = COUNTS[key]  # a KeyError: say above which numbers of the new option are to be tried
+            found[key] = COUNTS[key]  # a KeyError here: add the numbers to test for the new option to COUNTS
     return found
 
 
@@ -52,9 +52,9 @@ DEFAULTS = {key: field.default for key, field in known_options(ModelConfig) if k
 
 
 def member(choice: Choice, **options: Any) -> ModelConfig:
-    """The config of `choice`, without dropout, in tiny sizes; `options` replace keys of the model's section.
+    """Build the config of `choice`, in tiny sizes and without dropout; `options` replace keys of the model's section.
 
-    Luong's dot product needs states of one width on both sides. Raises `ValidationError` where the config does.
+    Luong's dot product needs encoder and decoder states of equal width. Raises `ValidationError` if the config does.
     """
     values = nested({**dict.fromkeys(DROPOUTS, 0.0), **SIZES, **choice})
     if choice["decoder.attention"] == "luong_dot":
@@ -66,7 +66,7 @@ def member(choice: Choice, **options: Any) -> ModelConfig:
 
 
 def nested(flat: Choice) -> dict[str, Any]:
-    """Sections of what is given by dotted key."""
+    """Convert dotted keys to nested sections."""
     values: dict[str, Any] = {}
     for key, value in flat.items():
         *section, option = key.split(".")
@@ -75,7 +75,7 @@ def nested(flat: Choice) -> dict[str, Any]:
 
 
 def is_valid(choice: Choice) -> bool:
-    """Whether the config accepts the choice."""
+    """Return whether the config accepts the choice."""
     try:
         member(choice)
     except ValidationError:
@@ -87,41 +87,41 @@ Value = tuple[str, Any]
 
 
 def pairs_of(choice: Choice) -> set[frozenset[Value]]:
-    """All pairs of an option's value with another option's."""
+    """Return all pairs of values of two different options in `choice`."""
     return {frozenset(pair) for pair in combinations(choice.items(), 2)}
 
 
 def all_pairs() -> list[frozenset[Value]]:
-    """The pairs that a covering array is made of, those that the config refuses included."""
+    """Return all pairs of values of two different options, including those that the config rejects."""
     values = [(key, value) for key in OPTIONS for value in OPTIONS[key]]
     return [frozenset({one, other}) for one, other in combinations(values, 2) if one[0] != other[0]]
 
 
 @cache
 def covering_array(candidates: int = 5, seed: int = 1) -> tuple[Choice, ...]:
-    """Choices in which every pair of values occurs that the config accepts (greedy, after AETG: Cohen et al. 1997).
+    """Return choices that contain every pair of values that the config accepts (greedy, after AETG: Cohen et al. 1997).
 
-    Each next choice begins as a random valid one with a pair that is still missing; then each other option, in random
-    order, takes the value with most missing pairs that keeps the choice valid. The best of some candidates is taken.
-    A pair that no valid choice is found for is given up: a test holds that there is none too many.
+    Each new choice starts as a random valid one that contains a missing pair. Then each other option, in random order,
+    takes the value with the most missing pairs that keeps the choice valid. The best of `candidates` such choices is
+    added. A pair without a valid choice is skipped; a test checks that none is skipped wrongly.
     """
     draw = random.Random(seed)
-    left = dict.fromkeys(all_pairs())  # a set that keeps its order
+    missing = dict.fromkeys(all_pairs())  # an ordered set
     partners: dict[Value, set[Value]] = {}
-    for one, other in left:
+    for one, other in missing:
         partners.setdefault(one, set()).add(other)
         partners.setdefault(other, set()).add(one)
     array: list[Choice] = []
-    while left:
-        first = next(iter(left))
+    while missing:
+        first = next(iter(missing))
         done = {first}
         choice = random_choice(draw, dict(first), tries=200)
         if choice:
             found = [_improve(choice, dict(first), partners, draw) for _ in range(candidates)]
-            array.append(max(found, key=lambda choice: len(pairs_of(choice) & left.keys())))
+            array.append(max(found, key=lambda choice: len(pairs_of(choice) & missing.keys())))
             done = pairs_of(array[-1])
         for pair in done:
-            left.pop(pair, None)
+            missing.pop(pair, None)
             one, other = pair
             partners[one].discard(other)
             partners[other].discard(one)
@@ -129,7 +129,7 @@ def covering_array(candidates: int = 5, seed: int = 1) -> tuple[Choice, ...]:
 
 
 def random_choice(draw: random.Random, given: Choice, tries: int = 10_000) -> Choice:
-    """A valid choice with the values `given`, all such as likely; empty if none of so many tries is valid."""
+    """Draw a valid choice with the values `given`, all equally likely; empty if none of `tries` draws is valid."""
     for _ in range(tries):
         choice = {key: given.get(key, draw.choice(values)) for key, values in OPTIONS.items()}
         if is_valid(choice):
@@ -138,7 +138,10 @@ def random_choice(draw: random.Random, given: Choice, tries: int = 10_000) -> Ch
 
 
 def _improve(choice: Choice, given: Choice, partners: Mapping[Value, set[Value]], draw: random.Random) -> Choice:
-    """`choice` with other valid values of the options not `given`: those with most `partners` among the others."""
+    """Return `choice` with the options not `given` changed to the valid values with the most missing pairs.
+
+    `partners` maps a value to the values with which its pair is missing.
+    """
     better, settled = dict(choice), set(given.items())
     for key in draw.sample(list(OPTIONS), len(OPTIONS)):
         if key not in given:
@@ -150,41 +153,41 @@ def _improve(choice: Choice, given: Choice, partners: Mapping[Value, set[Value]]
 
 
 def each_value(array: Sequence[Choice]) -> list[Choice]:
-    """A few choices of `array` in which every value of every option occurs (greedy set cover)."""
+    """Select a few choices of `array` that contain every value of every option (greedy set cover)."""
     missing = {value for choice in array for value in choice.items()}
-    few: list[Choice] = []
+    selected: list[Choice] = []
     while missing:
-        few.append(max(array, key=lambda choice: len(missing & choice.items())))
-        missing -= few[-1].items()
-    return few
+        selected.append(max(array, key=lambda choice: len(missing & choice.items())))
+        missing -= selected[-1].items()
+    return selected
 
 
 def random_member(seed: int) -> Choice:
-    """A valid choice from the full product, each as likely as any other."""
+    """Draw a valid choice from the full product, all equally likely."""
     return random_choice(random.Random(seed), {})
 
 
 def name(choice: Choice) -> str:
-    """What differs from the defaults, as a test's id."""
+    """Return a test id for the choice: the values that differ from the defaults."""
     parts = []
     for key, value in choice.items():
         if value == DEFAULTS[key]:
             continue
         *section, option = key.split(".")
         side = "".join(part[:3] + "." for part in section)
-        here = [values for other, values in OPTIONS.items() if other.split(".")[:-1] == section]
+        section_values = [values for other, values in OPTIONS.items() if other.split(".")[:-1] == section]
         if isinstance(value, bool):
             parts.append(f"{side}{option}" if value else f"{side}no_{option}")
         elif isinstance(value, int):
             parts.append(f"{side}{option}{value}")
         else:
-            alone = value != "none" and sum(value in values for values in here) == 1
-            parts.append(f"{side}{value}" if alone else f"{side}{option}_{value}")
+            unambiguous = value != "none" and sum(value in values for values in section_values) == 1
+            parts.append(f"{side}{value}" if unambiguous else f"{side}{option}_{value}")
     return "-".join(parts) or "default"
 
 
 def seeded(config: ModelConfig, vocabulary: int, seed: int = 0) -> Seq2Seq:
-    """A model in evaluation mode, all of whose parameters are random: zeros and ones hide mistakes."""
+    """Build a model in evaluation mode with all parameters random, as zeros and ones can hide defects."""
     torch.manual_seed(seed)
     model = Seq2Seq(config, vocabulary).eval()
     for parameter in model.parameters():

@@ -18,7 +18,7 @@ import torch
 
 from nmt import artifact
 from nmt.artifact import Artifact, Manifest, load, load_bytes, pack, read_manifest
-from nmt.errors import ArtifactError
+from nmt.errors import ArtifactError, CheckpointError
 from nmt.export import export, script
 from tests.copy_model import CopyRun, exported
 
@@ -99,7 +99,7 @@ def test_a_checkpoint_is_not_an_artifact(tmp_path: Path) -> None:
 def test_missing_and_unreadable(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no such file"):
         load(tmp_path / "missing.pt")
-    with pytest.raises(ArtifactError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="not a run folder"):
         load(tmp_path)
 
 
@@ -208,7 +208,7 @@ from nmt.search.engine import Engine
 from nmt.translator import Translator
 loaded = artifact.load({path!r})
 engine = Engine(loaded.search, slots=4, device=loaded.device)
-print(Translator.of(loaded, engine).translate(["the quick brown fox"])[0].text)
+print(Translator.from_artifact(loaded, engine).translate(["the quick brown fox"])[0].text)
 """
 BLOCKED = re.findall(
     r"\w+", "numpy pydantic yaml sacrebleu tqdm fastapi uvicorn tensorboard matplotlib sentencex tests"

@@ -1,4 +1,4 @@
-"""The commands around a model: translate, evaluate, score, export; what they print, and one line for each mistake."""
+"""The commands that use a model: translate, evaluate, score, export; their output, and one line for each mistake."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from types import ModuleType
 
 import pytest
 
-from nmt import evaluate, loading, score, translate
+from nmt import artifact, evaluate, score, translate
 from nmt import export as exporting
 from nmt.cli.parser import main_guard
 from nmt.errors import NMTError
 from nmt.export import export
 from nmt.translate import windows
 from tests.copy_model import TEXT, CopyModel, CopyRun, exported, tokenizer
+from tests.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[1]
 LINES = TEXT.split("\n")
@@ -59,7 +60,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command in this process as its `python -m` does: exit code, stdout, stderr."""
+    """Run a command in this process as `python -m` does; returns exit code, stdout and stderr."""
 
     def command(main: Main, *arguments: object, stdin: str | bytes = b"") -> tuple[int, str, str]:
         data = stdin.encode() if isinstance(stdin, str) else stdin
@@ -87,7 +88,7 @@ def one_line(code: int, err: str) -> str:
 
 
 def test_stdin_to_stdout_in_order(run: Run, model: str) -> None:
-    code, out, err = run(translate.main, model, stdin=TEXT)  # without a last line end
+    code, out, err = run(translate.main, model, stdin=TEXT)  # without a trailing newline
     assert (code, out) == (0, TEXT + "\n")
     assert f"{len(LINES)} lines in " in err
 
@@ -119,7 +120,25 @@ def test_scores_nbest_and_alignments(run: Run, model: str) -> None:
     assert "██" in out
 
 
-def test_an_endless_pipe_is_answered_line_by_line(model: str) -> None:
+def test_options_before_and_after_the_file(run: Run, model: str, corpus: Path) -> None:
+    file = corpus / "src"
+    for arguments in ([model, "--beam", 1, file], ["--beam", 1, model, file], [model, file, "--beam", 1]):
+        assert run(translate.main, *arguments)[:2] == (0, TEXT + "\n")
+
+
+def test_no_bar_between_translations_on_a_terminal(model: str, corpus: Path) -> None:
+    terminal = Terminal(100)
+    command = [sys.executable, "-m", "nmt.translate", model, str(corpus / "src"), "--beam", "1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    end = terminal.device
+    assert subprocess.run(command, cwd=ROOT, env=environment, stdout=end, stderr=end, stdin=end).returncode == 0
+    os.close(end)
+    *lines, summary, _ = terminal.read().split("\r\n")
+    assert lines == LINES
+    assert summary.startswith(f"{len(LINES)} lines in ")
+
+
+def test_a_pipe_that_stays_open_is_answered_line_by_line(model: str) -> None:
     command = [sys.executable, "-m", "nmt.translate", model, "--beam", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
@@ -144,17 +163,17 @@ def test_windows_of_a_stream() -> None:
     assert list(windows(io.BytesIO(b""), 4)) == []
 
 
-def test_invalid_utf8_names_the_line_behind_what_was_right(run: Run, model: str) -> None:
+def test_invalid_utf8_is_reported_after_the_lines_before_it(run: Run, model: str) -> None:
     code, out, err = run(translate.main, model, stdin=b"the fox\nthe dog\n\xff\xfe\nthe fox\n")
     assert out == "the fox\nthe dog\n"
     assert "stdin: line 3 is not valid UTF-8" in one_line(code, err)
 
 
-def test_a_translation_that_is_cut_off_is_announced(run: Run, tmp_path: Path) -> None:
+def test_a_warning_for_a_truncated_translation(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "endless.pt"
     export(CopyRun(CopyModel(tokenizer().vocabulary, never_ends=True).eval()), path)
     _, _, err = run(translate.main, path, stdin="the fox\n")
-    assert "warning: stdin: line 1: cut off" in err
+    assert "warning: stdin: line 1: truncated" in err
 
 
 def test_a_long_line(run: Run, model: str) -> None:
@@ -169,11 +188,12 @@ def test_a_long_line(run: Run, model: str) -> None:
         (["MODEL", "--beam", "x"], "invalid int value"),
         (["MODEL", "--beam", "0"], "beam"),
         (["MODEL", "--beam", "2", "--nbest", "3"], "n_best"),
-        (["MODEL", "--nbest", "0"], "from 1 on"),
+        (["MODEL", "--nbest", "0"], "at least 1"),
         (["MODEL", "--length-penalty", "-1"], "length_penalty"),
         (["MODEL", "--device", "tpu"], "cpu, cuda"),
         (["MODEL", "--device", "cuda:99"], "CUDA"),
         (["MODEL", "--dtype", "int8"], "export it with --dtype int8"),
+        (["MODEL", "missing.txt", "more.txt"], "unknown argument more.txt"),
         (["MODEL", "missing.txt"], "missing.txt: No such file"),
         (["MODEL", "--output", "missing/out"], "missing/out: No such file"),
         (["MODEL", "--output", "."], "Is a directory"),
@@ -305,7 +325,7 @@ def test_score(run: Run, model: str, corpus: Path) -> None:
         assert sum(float(value) for _, _, value in tokens) == pytest.approx(total, abs=0.01)
 
 
-def test_score_ranks_what_was_said(run: Run, model: str, corpus: Path) -> None:
+def test_score_ranks_translations(run: Run, model: str, corpus: Path) -> None:
     (corpus / "src").write_text("the fox\nthe fox\n\n", "utf-8")
     (corpus / "tgt").write_text("the fox\nthe dog\n\n", "utf-8")
     _, out, _ = run(score.main, model, "--src", corpus / "src", "--tgt", corpus / "tgt")
@@ -318,9 +338,9 @@ def test_score_ranks_what_was_said(run: Run, model: str, corpus: Path) -> None:
 
 
 def test_export_of_a_run_folder(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nmt.training import checkpoint
+    from nmt.training import run_folder
 
-    monkeypatch.setattr(checkpoint, "load_run", lambda folder: CopyRun())
+    monkeypatch.setattr(run_folder, "load_run", lambda folder: CopyRun())
     code, out, _ = run(exporting.main, tmp_path, "--dtype", "int8", "-o", tmp_path / "m.pt")
     assert code == 0
     assert "compared with the trained model on 7 sentences" in out
@@ -335,7 +355,8 @@ def test_export_of_a_run_folder(run: Run, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_run_folder_without_the_packages_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "nmt.training.checkpoint", None)  # as if an import in it failed
-    monkeypatch.delattr("nmt.training.checkpoint", raising=False)
-    with pytest.raises(NMTError, match=r"python -m nmt\.export"):
-        loading.load_model(tmp_path)
+    for name in [name for name in sys.modules if name.startswith(("nmt.training", "nmt.corpus", "nmt.config"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "yaml", None)  # as if it were not installed
+    with pytest.raises(NMTError, match=r"needs yaml, which is not installed: pip install -e '\.\[train\]'"):
+        artifact.load(tmp_path)

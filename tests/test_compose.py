@@ -1,4 +1,4 @@
-"""The containers: what the files say, and - marked - built and run for real wherever a Docker engine answers."""
+"""The containers: checks of their files and, marked compose, of running containers where there is a Docker engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import yaml
 from service.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-# A model that knows nothing, in seconds: the test is of the containers.
+# Trains a useless model within seconds: only the containers are tested.
 SHORT = "--training.max_steps 4 --training.threads 1 --model.embedding 32 --model.decoder.hidden 32"
 
 
@@ -43,7 +43,7 @@ def test_compose_passes_every_setting_on() -> None:
 
 
 def engine_answers() -> bool:
-    """Whether there are a Docker engine and Compose 2."""
+    """Return whether a Docker engine and Compose 2 are available."""
     if shutil.which("docker") is None:
         return False
     commands = (["docker", "info"], ["docker", "compose", "version"])
@@ -51,7 +51,7 @@ def engine_answers() -> bool:
 
 
 class Stack:
-    """One Compose project of this test's own, on a port of its own, with volumes of its own."""
+    """A Compose project with a port and volumes of its own."""
 
     def __init__(self) -> None:
         with socket.socket() as probe:
@@ -66,7 +66,7 @@ class Stack:
         }
 
     def __call__(self, *arguments: str, timeout: float = 900) -> str:
-        """Run ``docker compose``; the test fails with its output when it does."""
+        """Run ``docker compose`` and return its output. Raises AssertionError with the output if it fails."""
         command = ["docker", "compose", "-p", self.project, *arguments]
         done = subprocess.run(
             command, cwd=ROOT, env=self.environment, text=True, timeout=timeout,
@@ -76,20 +76,20 @@ class Stack:
         return done.stdout
 
     def up(self, seconds: int) -> None:
-        """Start it and wait until it is ready; when it fails, with what the containers said."""
+        """Start the service and wait until it is ready. Raises AssertionError with the containers' logs if it fails."""
         try:
             self("up", "--wait", "--wait-timeout", str(seconds), "translate")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self('logs', '--tail', '40')}") from None
 
     def container(self, service: str) -> Any:
-        """What Docker knows of a service's container."""
+        """Return what ``docker inspect`` tells about a service's container."""
         identity = self("ps", "--all", "--quiet", service).split()[-1]
         found = subprocess.run(["docker", "inspect", identity], capture_output=True, text=True, check=True, timeout=30)
         return json.loads(found.stdout)[0]
 
     def translate(self, text: str) -> str:
-        """POST a text."""
+        """Translate a text by the service."""
         body = json.dumps({"q": text, "source": "en", "target": "de"}).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/translate", body, {"Content-Type": "application/json"}
@@ -102,7 +102,7 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """A project that is built, and removed with its volumes at the end."""
+    """A built project, removed with its volumes at the end."""
     if not engine_answers():
         pytest.skip("no Docker engine with Compose answers")
     stack = Stack()
@@ -118,7 +118,7 @@ def test_up_trains_serves_and_stops(stack: Stack) -> None:
     stack.up(600)
     trained = stack("logs", "train-starter")
     assert "parameters" in trained, trained
-    stack.translate("The dog sleeps.")  # whatever a model says that has seen four batches
+    stack.translate("The dog sleeps.")  # any answer will do, after four batches of training
     assert stack.translate(" \N{PARTY POPPER}\n") == " \N{PARTY POPPER}\n"
 
     host = stack.container("translate")["HostConfig"]
@@ -133,7 +133,7 @@ def test_up_trains_serves_and_stops(stack: Stack) -> None:
     assert stack.container("translate")["State"]["ExitCode"] == 0
     assert time.monotonic() - began < 30
 
-    # The second time there is a model: nothing is trained.
+    # The second time the model exists, so nothing is trained.
     stack.up(120)
     assert "nothing to do" in stack("logs", "--tail", "5", "train-starter")
     stack.translate("The dog sleeps.")

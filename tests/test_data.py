@@ -19,10 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from nmt import data
 from nmt.cli.parser import main_guard
+from nmt.config import CONFIGS
 from nmt.corpus import fetch as fetch_module
-from nmt.corpus.fetch import CORPORA, fetch
+from nmt.corpus.fetch import CORPORA, OTHER_CORPORA, fetch
 from nmt.data import main
 from nmt.errors import CorpusError
 
@@ -92,8 +92,11 @@ def test_prepare_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         (["--src", "{en}"], "--src names 1 files but --tgt 0"),
         (["--src", "{en}", "--tgt", "{short}"], "has 3 lines but .*short has 2"),
         (["--src", "{en}", "--tgt", "{en}"], "given as source and as target"),
-        (["--src", "missing", "--tgt", "{en}"], "missing: no such file"),
-        (["--src", "{en}", "--tgt", "{de}", "--valid", "9"], "--valid=9, --test=1: too much for 3 pairs"),
+        (["--src", "missing", "--tgt", "{en}"], "missing: no such file; check the name$"),
+        (
+            ["--src", "{en}", "--tgt", "{de}", "--valid", "9"],
+            "--valid=9, --test=1: too much for 3 pairs; hold out fewer$",
+        ),
         (["--src", "{en}", "--tgt", "{de}", "--out", "{full}"], "exists already; name a new folder"),
         (["--src", "{en}", "--tgt", "{de}", "--out", "{en}/x"], "cannot be written"),
         (["--src", "{en}", "--tgt", "{de}", "--target-language", "src"], "are both src"),
@@ -123,18 +126,34 @@ def test_prepare_refuses_in_one_line(
     assert sorted(tmp_path.rglob("*")) == before, "nothing half-made is left"
 
 
-@pytest.mark.parametrize("option", [["--valid", "-1"], ["--columns", "0", "1"], ["--valid", "many"]])
-def test_numbers_out_of_range_are_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--valid", "-1"], "argument --valid: '-1' is not a whole number of at least 0"),
+        (["--valid", "many"], "argument --valid: 'many' is not a whole number of at least 0"),
+        (["--columns", "0", "1"], "argument --columns: "),
+        (["--source-language", ""], "argument --source-language: '' is not a language code"),
+        (["--colums", "1"], "unknown argument --colums"),
+        (["--max-characters"], "argument --max-characters: expected one argument"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(
+    option: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["prepare", "--tsv", "x", "--out", "y", *option])
-    assert "is not a number from" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}") and error.count("\n") == 1
 
 
 def test_the_command_itself(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nmt.data", "fetch", "nothing", "--root", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: nothing: unknown corpus; known are multi30k, tatoeba-en-de, tatoeba-en-fr\n"
+    assert done.stderr == (
+        "error: nothing: unknown corpus; known are multi30k, tatoeba-en-de, tatoeba-en-fr "
+        "(for others see python -m nmt.data fetch --help)\n"
+    )
 
 
 # Fetching
@@ -198,7 +217,7 @@ def test_tatoeba_is_split_without_overlap(tmp_path: Path, capsys: pytest.Capture
         folder = tmp_path / "tatoeba-en-de"
         first = {path.name: path.read_bytes() for path in folder.iterdir()}
         assert main(command) == 0
-        assert "there already" in capsys.readouterr().out
+        assert "already there" in capsys.readouterr().out
         assert main([*command[:3], str(tmp_path / "again"), *command[4:]]) == 0
     again = {path.name: path.read_bytes() for path in (tmp_path / "again" / "tatoeba-en-de").iterdir()}
     assert again == first
@@ -256,7 +275,7 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
         (b"not gzip", "train.en.gz: the download is damaged"),
         (gzip.compress(b"x\n" * 1000)[:-10], "train.en.gz: the download is damaged"),
         (gzip.compress(b"\xff\n"), "train.en.gz: the download is damaged"),
-        (gzip.compress(b"other text\n"), "train.en is not the text it was"),
+        (gzip.compress(b"other text\n"), "the text of train.en is not that of the known version"),
     ],
 )
 def test_failed_downloads_leave_nothing(
@@ -285,8 +304,51 @@ def test_no_server_is_a_clear_error(tmp_path: Path, url: str) -> None:
         fetch("tatoeba-en-de", tmp_path, accept_licence=True, url=url)
 
 
-def test_help_names_licences(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_download_is_recorded_and_can_be_required(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The publisher replaces the archives of Tatoeba without notice."""
+    body = tatoeba()
+    digest = hashlib.sha256(body).hexdigest()
+
+    def run(root: str, *options: str) -> tuple[int, str, str]:
+        command = ["fetch", "tatoeba-en-de", "--root", str(tmp_path / root), "--accept-licence", *options]
+        code = main_guard(lambda: main(command))
+        return code, *capsys.readouterr()
+
+    with server({"deu-eng.zip": body}) as url:
+        record = rf"\d{{4}}-\d\d-\d\d {digest} {url}/deu-eng\.zip\n"
+        code, out, _ = run("a", "--url", url)
+        assert code == 0 and re.search(f"downloaded {record}", out)
+        assert re.fullmatch(record, (tmp_path / "a" / "tatoeba-en-de" / "DOWNLOADED.txt").read_text())
+        assert run("b", "--url", url, "--sha256", digest.upper())[0] == 0
+        other = "0" * 64
+        code, _, error = run("c", "--url", url, "--sha256", other)
+        assert code == 2 and f"deu-eng.zip: has SHA-256 {digest}, not {other}" in error
+        assert not (tmp_path / "c").exists()
+    assert run("a", "--sha256", digest)[0] == 0
+    code, _, error = run("a", "--sha256", other)
+    assert code == 2 and f"was not made from a download with SHA-256 {other}; remove it" in error
+    (tmp_path / "a" / "tatoeba-en-de" / "DOWNLOADED.txt").unlink()
+    assert run("a")[0] == 0, "a corpus that was fetched before there were records"
+    assert run("a", "--sha256", digest)[0] == 2
+
+
+def test_a_digest_is_refused_where_it_would_not_be_checked(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="--sha256: multi30k is always checked"):
+        fetch("multi30k", tmp_path, accept_licence=True, sha256="0" * 64)
+
+
+def test_an_archive_may_have_a_folder(tmp_path: Path) -> None:
+    with server({"deu-eng.zip": archive([f"a {i}.\tb {i}.\tx" for i in range(40)], "deu-eng/deu.txt")}) as url:
+        folder = fetch("tatoeba-en-de", tmp_path, accept_licence=True, url=url)
+    assert len(lines(folder / "valid.en.gz")) == 2
+
+
+def test_help_names_licences_versions_and_the_corpora_of_the_configs(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
-        data.parser().parse_args(["fetch", "--help"])
+        main(["fetch", "--help"])
     out = capsys.readouterr().out
-    assert all(corpus.licence in out for corpus in CORPORA.values())
+    assert all(corpus.licence in out and corpus.version in out for corpus in CORPORA.values())
+    plans = [*CONFIGS.glob("*.yaml"), *(ROOT / "nmt" / "experiments").glob("*.yaml")]
+    named = {name for plan in plans for name in re.findall(r"([\w-]+)/train\.\w+\.gz", plan.read_text("utf-8"))}
+    assert {"multi30k", "tatoeba-en-de", "europarl-en-fr"} <= named <= {*CORPORA, *OTHER_CORPORA}
+    assert all(f"  {name}: " in out for name in named)

@@ -1,4 +1,4 @@
-"""Several pairs of languages in one model: config, corpus, training, and a model that is told its target by a tag."""
+"""Several language pairs in one model: config, corpus, training, and the tags that select the target language."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ from nmt import evaluate, score, translate
 from nmt.artifact import read_manifest
 from nmt.cli.parser import main_guard
 from nmt.config import Config, load_config, make_config
-from nmt.corpus.prepare import CorpusSettings, Direction, clean_and_split, prepare
+from nmt.corpus.prepare import clean_and_split, prepare
 from nmt.corpus.prepared import Pieces, PreparedCorpus, open_prepared
 from nmt.corpus.report import Report
+from nmt.corpus.settings import CorpusSettings, Direction
 from nmt.errors import ConfigError, CorpusError, TranslationError
 from nmt.export import _samples, export
 from nmt.text.tokenizer import Tokenizer
-from nmt.train import corpus_settings, train
-from nmt.training.checkpoint import load_checkpoint, load_run, samples
+from nmt.train import train
+from nmt.training.checkpoint import load_checkpoint
+from nmt.training.run_folder import load_run, samples
 from nmt.translator import Translator
 from service.app import create_app
 from service.settings import load_settings
 from tests.copy_model import CopyRun
+from tests.corpus.test_prepare import changed
 from tests.service.fakes import client_of
 from tests.test_train import interrupt_at, same
 
@@ -135,15 +138,12 @@ def test_a_direction_in_a_list_is_the_pair_in_its_place(folder: Path) -> None:
     pair = make(folder, data={"directions": [], **section("en", "de")})
     one = make(folder, ("en", "de"))
     assert pair.data.all_directions == (pair.data,)
-    (direction,) = corpus_settings(one).all_directions
-    assert vars(direction) == {name: getattr(corpus_settings(pair), name) for name in vars(direction)}
-    alone, listed = (prepare(corpus_settings(config), folder / "cache") for config in (pair, one))
-    assert alone.pairs == listed.pairs == (("en", "de"),)
-    assert alone.tokenizer.to_bytes() == listed.tokenizer.to_bytes()
-    assert not alone.train.target_tags and not listed.train.target_tags
-    kept = set(json.loads((alone.path / "meta.json").read_text("utf-8")))
-    assert kept == {"format", "languages", "splits", "report", "files"}, "old caches stay good"
-    assert "directions" not in alone.report.to_dict()
+    (direction,) = one.data.all_directions
+    assert dict(direction) == {name: getattr(pair.data, name) for name in Direction.model_fields}
+    alone, listed = (prepare(config.data, folder / "cache") for config in (pair, one))
+    assert alone.path == listed.path
+    assert alone.pairs == (("en", "de"),)
+    assert not alone.train.target_tags
 
 
 def test_directions_survive_their_own_yaml(folder: Path) -> None:
@@ -164,15 +164,15 @@ def test_directions_can_be_replaced_on_the_command_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"train_src": ["x"]}, "data: train_src stands beside directions; move it into one of them"),
-        ({"source_language": "en"}, "data: source_language stands beside directions"),
-        ({"directions": [section("en", "de")] * 2}, "data: directions: en-de stands there twice; name all its files"),
+        ({"train_src": ["x"]}, "data: train_src and directions exclude each other; move train_src into a direction"),
+        ({"source_language": "en"}, "data: source_language and directions exclude each other"),
+        ({"directions": [section("en", "de")] * 2}, "data: directions: en-de is listed twice; name all its files"),
         ({"directions": [{"source_language": "en"}]}, r"data\.directions\.0\.target_language is missing"),
         (
             {"directions": [section("en", "de", trian_tsv=["x"])]},
             r"unknown key data\.directions\.0\.trian_tsv; did you mean data\.directions\.0\.train_tsv\?",
         ),
-        ({"directions": "en-de"}, r"data\.directions: .*got 'en-de'"),
+        ({"directions": "en-de"}, r'data\.directions: expected a list of sections; got "en-de"'),
     ],
 )
 def test_bad_directions_are_named(folder: Path, data: Values, message: str) -> None:
@@ -185,7 +185,7 @@ def test_an_option_for_one_direction_is_refused_with_the_remedy(folder: Path) ->
     values = make(folder, *ONE_TO_TWO).model_dump(mode="json")
     with pytest.raises(ConfigError, match=r"data\.directions\.0\.train_src: .*data\.directions can be set as a whole"):
         make_config(values, [("data.directions.0.train_src", "x")])
-    with pytest.raises(ConfigError, match="train_src stands beside directions"):
+    with pytest.raises(ConfigError, match="train_src and directions exclude each other"):
         make_config(values, [("data.train_src", "[x]")])
 
 
@@ -193,7 +193,7 @@ def test_an_option_for_one_direction_is_refused_with_the_remedy(folder: Path) ->
 
 
 def settings_of(folder: Path, *pairs: tuple[str, str], **more: Any) -> CorpusSettings:
-    return replace(corpus_settings(make(folder, *pairs)), **more)
+    return changed(make(folder, *pairs).data, **more)
 
 
 def decoded(corpus: PreparedCorpus, ids: np.ndarray[Any, Any]) -> list[str]:
@@ -233,7 +233,7 @@ def test_one_target_needs_no_tag_and_both_ways_need_two(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_a_sampled_segmentation_keeps_the_tag(folder: Path, kind: Any) -> None:
-    corpus = prepare(settings_of(folder, *ONE_TO_TWO, kind=kind, vocabulary=60), folder / "cache")
+    corpus = prepare(settings_of(folder, *ONE_TO_TWO, units=kind, vocabulary=60), folder / "cache")
     sampled = corpus.train.sample(corpus.tokenizer, 0.3, seed=5)
     assert not np.array_equal(sampled.source.ids, corpus.train.source.ids)
     assert sampled.parts == corpus.train.parts
@@ -245,7 +245,7 @@ def test_the_tag_counts_as_a_piece(folder: Path) -> None:
     write(folder / "train.en", ["a", "a b", "a b c"])
     for language in ("de", "fr"):
         write(folder / f"train.{language}", ["A", "A B", "A B C"])
-    wanted: Values = {"max_length": 6, "kind": "char"}  # "a b c" with a space before each letter
+    wanted: Values = {"max_length": 6, "units": "char"}  # "a b c" with a space before each letter
     tagged = prepare(settings_of(folder, *ONE_TO_TWO, **wanted), folder / "cache")
     assert tagged.train.source_lines == ["a", "a b"] * 2
     assert [part.rows for part in tagged.train.parts] == [slice(0, 2), slice(2, 4)]
@@ -263,8 +263,8 @@ def test_a_tag_stands_before_each_sentence_even_an_empty_one(rows: list[tuple[li
 
 def without_valid(settings: CorpusSettings, **more: Any) -> CorpusSettings:
     """The same directions, which hold out their validation pairs themselves."""
-    directions = tuple(replace(direction, valid_src=(), valid_tgt=()) for direction in settings.directions)
-    return replace(settings, directions=directions, **more)
+    directions = tuple(changed(direction, valid_src=None, valid_tgt=None) for direction in settings.directions)
+    return changed(settings, directions=directions, **more)
 
 
 def test_each_direction_holds_out_its_own_and_the_opposite_does_not_learn_it(folder: Path) -> None:
@@ -315,9 +315,9 @@ def test_overlap_is_a_matter_of_the_direction(folder: Path) -> None:
     write(folder / "other.de", ["NEU", "B C"])
     write(folder / "other.en", ["new", "b c"])
     settings = settings_of(folder, *BOTH_WAYS)
-    other = replace(settings.directions[1], valid_src=(folder / "other.de",), valid_tgt=(folder / "other.en",))
+    other = changed(settings.directions[1], valid_src=folder / "other.de", valid_tgt=folder / "other.en")
     report = Report()
-    clean_and_split(replace(settings, directions=(settings.directions[0], other)), report)
+    clean_and_split(changed(settings, directions=(settings.directions[0], other)), report)
     assert [warning.split(":")[0] for warning in report.warnings] == [
         "training pairs whose source is also in valid",
         "training pairs whose target is also in valid of the opposite direction",
@@ -331,23 +331,23 @@ Change = Callable[[Direction], Direction]
     ("change", "more", "message"),
     [
         (
-            lambda d: replace(d, train_src=(), train_tgt=()),
+            lambda d: changed(d, train_src=(), train_tgt=()),
             {},
             r"no training text: set data\.directions\.1\.train_src and data\.directions\.1\.train_tgt, or",
         ),
         (
-            lambda d: replace(d, train_tgt=()),
+            lambda d: changed(d, train_tgt=()),
             {},
             r"data\.directions\.1\.train_src names 1 files but data\.directions\.1\.train_tgt 0",
         ),
-        (lambda d: replace(d, valid_src=(), valid_tgt=()), {"valid_size": 0}, r"data\.directions\.1\.valid_src"),
-        (lambda d: replace(d, valid_src=(), valid_tgt=()), {"valid_size": 999}, "too much for .* pairs of en-fr"),
-        (lambda d: replace(d, train_src=d.valid_src, train_tgt=d.valid_tgt), {"max_characters": 0}, "pair of en-de"),
+        (lambda d: changed(d, valid_src=None, valid_tgt=None), {"valid_size": 0}, r"data\.directions\.1\.valid_src"),
+        (lambda d: changed(d, valid_src=None, valid_tgt=None), {"valid_size": 999}, "too much for .* pairs of en-fr"),
+        (lambda d: d, {"max_length": 1}, "no training pair of en-de is left"),
     ],
 )
 def test_a_direction_that_cannot_be_is_named(folder: Path, change: Change, more: Values, message: str) -> None:
     settings = settings_of(folder, *ONE_TO_TWO, **more)
-    settings = replace(settings, directions=(settings.directions[0], change(settings.directions[1])))
+    settings = changed(settings, directions=(settings.directions[0], change(settings.directions[1])))
     with pytest.raises(CorpusError, match=message) as caught:
         prepare(settings, folder / "cache")
     assert "\n" not in str(caught.value)
@@ -532,10 +532,12 @@ def test_samples_are_of_every_direction(folder: Path) -> None:
 
 def test_a_translator_of_one_language_refuses_another() -> None:
     tokenizer = Tokenizer.train(["a b c d e"] * 3, vocabulary=12)
-    assert Translator(tokenizer, target_language="de").tag("de") == ()
-    assert Translator(tokenizer).tag("nl") == (), "a model that does not say its language takes any"
+    assert Translator(tokenizer, max_source_pieces=30, target_language="de").tag("de") == ()
+    assert Translator(tokenizer, max_source_pieces=30).tag("nl") == (), (
+        "a model that does not say its language takes any"
+    )
     with pytest.raises(TranslationError, match="'nl' is not known to this model; it has de"):
-        Translator(tokenizer, target_language="de").tag("nl")
+        Translator(tokenizer, max_source_pieces=30, target_language="de").tag("nl")
 
 
 def test_a_changed_text_is_prepared_anew(folder: Path) -> None:

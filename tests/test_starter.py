@@ -1,4 +1,4 @@
-"""The one-shot that provides a model where there is none: idempotent, and it goes on where it was interrupted."""
+"""The command that provides a model where there is none: idempotent, and it resumes where it was interrupted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nmt import export, starter, train
-from nmt.errors import NMTError
+from nmt.errors import ConfigError, NMTError
 
 
 class Commands:
@@ -37,7 +37,7 @@ class Commands:
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
-    """Commands that are quick."""
+    """Commands that take no time."""
     return Commands(monkeypatch)
 
 
@@ -75,6 +75,22 @@ def test_a_run_without_a_checkpoint_begins_anew(tmp_path: Path, commands: Comman
     (tmp_path / ".starter/best.pt").touch()
     starter.provide(tmp_path)
     assert "--resume" not in commands.calls[0]
+
+
+def test_options_of_the_training_come_in_any_order(tmp_path: Path, commands: Commands) -> None:
+    assert starter.main(["--training.max_steps=5", "--training.seed", "2", str(tmp_path)]) == 0
+    assert commands.calls[0][-4:] == ["--training.max_steps", "5", "--training.seed", "2"]
+
+
+def test_mistakes_are_refused_before_anything_is_done(
+    tmp_path: Path, commands: Commands, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean training\.max_steps\?"):
+        starter.main([str(tmp_path), "--training.max_step", "5"])
+    with pytest.raises(SystemExit):
+        starter.main([str(tmp_path), "--resume"])
+    assert capsys.readouterr().err.startswith("error: unknown argument --resume")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from nmt.cli.train_options import parse
 from nmt.config import Config, make_config
 from nmt.errors import CheckpointError, CorpusError
 from nmt.train import Stop, main, train
-from nmt.training.checkpoint import load_checkpoint, load_run, save_checkpoint
+from nmt.training.checkpoint import load_checkpoint, save_checkpoint
 from nmt.training.loss import batch_loss
+from nmt.training.run_folder import load_run
 
 WORDS = list("abcdefghijklmnop")
 
@@ -240,7 +241,10 @@ def test_resuming_with_another_text_is_refused(folder: Path) -> None:
 def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     from nmt.cli.parser import main_guard
 
-    code = main_guard(lambda: main(arguments))
+    try:
+        code = main_guard(lambda: main(arguments))
+    except SystemExit as exit_:
+        code = int(str(exit_.code or 0))
     return code, capsys.readouterr().err
 
 

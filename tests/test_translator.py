@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 
-from nmt.errors import TranslationError
+from nmt.errors import SearchError, TranslationError
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Hypothesis, Result, SearchOptions
+from nmt.search.request import SearchKeywords
 from nmt.text.cleaning import clean
 from nmt.text.special_ids import UNK
 from nmt.text.tokenizer import Tokenizer
 from nmt.translator import Segment, Translation, Translator
-from tests.copy_model import TEXT, CopyModel, tokenizer
+from tests.copy_model import TEXT, CopyModel, exported, tokenizer
 from tests.text.test_segments import ODD
 
 GREEDY = SearchOptions(beam=1)
@@ -76,7 +79,7 @@ def test_unknown_characters_are_copied(translator: Translator, text: str) -> Non
 def test_unknown_words_of_a_word_model() -> None:
     words = Tokenizer.train(TEXT.split("\n") * 3, vocabulary=20, kind="word")
     engine = Engine(BeamSearch(CopyModel(words.vocabulary)).eval(), device=torch.device("cpu"))
-    translation = Translator(words, engine).translate(["the zebra over the Nile"], GREEDY)[0]
+    translation = Translator(words, engine, max_source_pieces=30).translate(["the zebra over the Nile"], GREEDY)[0]
     assert translation.text == "the zebra over the Nile"
 
 
@@ -153,14 +156,14 @@ def test_what_does_not_end_is_tried_in_halves_and_flagged() -> None:
     translator = make(CopyModel(tokenizer().vocabulary, never_ends=True))
     plan = translator.plan("the fox, the dog", GREEDY)
     assert translator.engine is not None
-    results = translator.engine.run(plan.requests)
+    results = {result.key: result for result in translator.engine.run(plan.requests)}
     again = translator.revise(plan, results)
     assert again is not None
     assert [part.text if isinstance(part, Segment) else part for part in again.parts] == ["the fox,", " ", "the dog"]
     assert len(again.requests) == 2
-    more = translator.engine.run(again.requests)
-    assert translator.revise(again, more) is None  # once only
-    translation = translator.join(again, [*results, *more])
+    results |= {result.key: result for result in translator.engine.run(again.requests)}
+    assert translator.revise(again, results) is None  # once only
+    translation = translator.join(again, results)
     assert translation.truncated
     assert "the fox" in translation.text
     assert "the dog" in translation.text
@@ -179,7 +182,7 @@ def test_halving_mends_what_can_be_mended() -> None:
 
 def test_a_failing_model_is_a_clear_error(translator: Translator) -> None:
     plan = translator.plan("the fox", GREEDY)
-    results = [Result(request.key, [], ValueError("out of memory")) for request in plan.requests]
+    results = {request.key: Result(request.key, [], ValueError("out of memory")) for request in plan.requests}
     assert translator.revise(plan, results) is None
     with pytest.raises(TranslationError, match="'the fox': out of memory"):
         translator.join(plan, results)
@@ -193,17 +196,17 @@ def test_keys_are_unique_among_plans(translator: Translator) -> None:
 
 def test_target_tags() -> None:
     tagged = Tokenizer.train(TEXT.split("\n") * 3, vocabulary=120, languages=["de", "fr"])
-    translator = Translator(tagged, target_tags=["de", "fr"])
-    (request,) = translator.plan("the 你 fox", GREEDY, target="fr").requests
+    translator = Translator(tagged, max_source_pieces=30, target_tags=["de", "fr"])
+    (request,) = translator.plan("the 你 fox", GREEDY, target_language="fr").requests
     assert request.src[0] == tagged.tag("fr")
     with pytest.raises(TranslationError, match="choose one of de, fr"):
         translator.plan("the fox", GREEDY)
     with pytest.raises(TranslationError, match="'nl' is not known"):
-        translator.plan("the fox", GREEDY, target="nl")
+        translator.plan("the fox", GREEDY, target_language="nl")
 
 
 def test_unknown_pieces_take_the_most_attended_source_text() -> None:
-    translator = Translator(tokenizer())
+    translator = Translator(tokenizer(), max_source_pieces=30)
     plan = translator.plan("你 fox 好", GREEDY)
     (request,) = plan.requests
     unknown = [i for i, index in enumerate(request.src) if index == UNK]
@@ -212,22 +215,83 @@ def test_unknown_pieces_take_the_most_attended_source_text() -> None:
     attention[0, unknown[0] + 1] = 0.5  # a known piece draws more, but cannot be meant
     attention[1, -1] = 1.0
     hypothesis = Hypothesis([UNK], -0.1, -0.1, [-0.05, -0.05], attention, True)
-    assert translator.join(plan, [Result(request.key, [hypothesis], None)]).text == "好"
+    assert translator.join(plan, {request.key: Result(request.key, [hypothesis])}).text == "好"
     plan = translator.plan("fox", GREEDY)  # no unknown piece in the source: the most attended one
     (request,) = plan.requests
     hypothesis = Hypothesis([UNK], -0.1, -0.1, [-0.05, -0.05], torch.ones(2, len(request.src)), True)
-    assert translator.join(plan, [Result(request.key, [hypothesis], None)]).text.strip() in "fox"
+    assert translator.join(plan, {request.key: Result(request.key, [hypothesis])}).text.strip() in "fox"
 
 
 def test_without_attention_unknown_pieces_are_taken_in_order() -> None:
-    translator = Translator(tokenizer())
+    translator = Translator(tokenizer(), max_source_pieces=30)
     plan = translator.plan("你 fox 好", GREEDY)
     (request,) = plan.requests
     nowhere = torch.zeros(4, len(request.src))
     hypothesis = Hypothesis([UNK, UNK, UNK], -0.1, -0.1, [-0.05] * 4, nowhere, True)
-    assert translator.join(plan, [Result(request.key, [hypothesis], None)]).text == "你好好"
+    assert translator.join(plan, {request.key: Result(request.key, [hypothesis])}).text == "你好好"
 
 
 def test_needs_an_engine() -> None:
     with pytest.raises(ValueError, match="needs an engine"):
-        Translator(tokenizer()).translate(["a"])
+        Translator(tokenizer(), max_source_pieces=30).translate(["a"])
+
+
+def test_one_text_gives_one_translation(translator: Translator) -> None:
+    assert translator.translate("the fox").text == "the fox"
+    assert [t.text for t in translator.translate(["the fox"])] == ["the fox"]
+
+
+def test_search_keywords_are_the_fields_of_the_options() -> None:
+    fields = {field.name: field.type for field in dataclasses.fields(SearchOptions)}
+    assert list(SearchKeywords.__annotations__) == list(fields)
+
+
+def test_the_models_search_defaults_apply_unless_others_are_given() -> None:
+    translator = Translator(
+        tokenizer(), max_source_pieces=30, search_defaults={"beam": 3, "length_penalty": 0.8, "of_a_newer_version": 1}
+    )
+    assert translator.search_options() == SearchOptions(beam=3, length_penalty=0.8)
+    assert translator.search_options(beam=None, length_penalty=0.0) == SearchOptions(beam=3, length_penalty=0.0)
+    assert translator.search_options(n_best=4) == SearchOptions(beam=4, n_best=4, length_penalty=0.8)
+    with pytest.raises(SearchError, match="n_best is 4 but beam is 2"):
+        translator.search_options(beam=2, n_best=4)
+
+
+def test_translate_takes_search_keywords_or_options(translator: Translator) -> None:
+    vague = make(CopyModel(tokenizer().vocabulary, sharpness=1.0))
+    assert len(vague.translate("the fox", n_best=3).alternatives) == 2
+    with pytest.raises(TypeError, match="give options or beam, not both"):
+        translator.translate("the fox", GREEDY, beam=2)
+
+
+def test_a_library_user_gets_the_files_search_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "copy.pt"
+    path.write_bytes(exported())
+    translator = Translator.load(path, threads=torch.get_num_threads())
+    assert translator.search_options() == SearchOptions(beam=3, length_penalty=0.8)
+    assert translator.translate("the fox").text == "the fox"
+
+
+def test_the_work_is_linear_in_the_number_of_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each result is looked at a bounded number of times, however many texts there are."""
+    looks = 0
+
+    class Counted(Result):
+        def __getattribute__(self, name: str) -> object:
+            nonlocal looks
+            looks += name == "key"
+            return super().__getattribute__(name)
+
+    def looks_of(texts: int) -> int:
+        nonlocal looks
+        steps = make().steps(["the fox"] * texts, GREEDY)
+        attention = torch.zeros(1, 1)
+        results: list[Result] = [
+            Counted(request.key, [Hypothesis([], -0.1, -0.1, [-0.1], attention, True)]) for request in next(steps)
+        ]
+        looks = 0
+        with pytest.raises(StopIteration):
+            steps.send(results)
+        return looks
+
+    assert looks_of(100) <= 10 * looks_of(10) > 0

@@ -1,25 +1,29 @@
-"""Command-line options of the commands that use a model."""
+"""Command-line options of the commands that use a model, and loading the model that they name."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
+
+import torch
 
 from nmt import artifact
+from nmt.artifact import Artifact
 from nmt.cli.parser import positive
-from nmt.search.engine import SearchOptions
+from nmt.search.request import SearchKeywords, SearchOptions
 
 SEARCH_HELP = {
-    "beam": "hypotheses kept; 1 is greedy (default: the model's, else 5)",
+    "beam": "hypotheses kept, 1 is greedy (default: the model's, else 5)",
     "length_penalty": "exponent alpha of the length penalty, Wu et al. 2016, eq. 14 (default: the model's, else 1.0)",
-    "min_length": "shortest translation of a segment, pieces",
-    "max_length": "longest translation of a segment, pieces (default: by its source)",
-    "max_length_factor": "longest translation, as a multiple of the source pieces",
-    "max_length_extra": "so many pieces are added to that",
-    "no_repeat_ngram": "no sequence of so many pieces twice in a translation; 0 is off",
+    "min_length": "shortest translation of a segment, in pieces (default: 0)",
+    "max_length": "longest translation of a segment, in pieces (default: by the length of its source)",
+    "max_length_factor": "longest translation, as a multiple of the source pieces (default: 2.0)",
+    "max_length_extra": "pieces added to that multiple (default: 10)",
+    "no_repeat_ngram": "forbid a second occurrence of any n-gram of this size, 0 is off (default: 0)",
 }
 
 
@@ -32,7 +36,7 @@ class Bar(Protocol):
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """MODEL and how it is computed."""
+    """Add MODEL and how it is computed."""
     parser.add_argument("model", type=Path, metavar="MODEL", help="exported file or run folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--dtype", choices=artifact.DTYPES, help="type to compute in (default: the model's own)")
@@ -40,30 +44,45 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_search_arguments(parser: argparse.ArgumentParser) -> None:
-    """How translations are searched: the fields of SearchOptions, and the size of the engine."""
+    """Add the fields of `SearchOptions` that have a help text, and the size of the engine."""
     group = parser.add_argument_group("search")
     for field in fields(SearchOptions):
         if field.name in SEARCH_HELP:
             name = "--" + field.name.replace("_", "-")
-            of_model = field.name in ("beam", "length_penalty")
-            default = None if of_model else field.default
             kind = float if "float" in str(field.type) else int
-            group.add_argument(name, type=kind, default=default, metavar="N", help=SEARCH_HELP[field.name])
-    group.add_argument("--slots", type=positive, default=64, metavar="N", help="sentences searched at once")
+            group.add_argument(name, type=kind, metavar="N", help=SEARCH_HELP[field.name])
+    group.add_argument("--slots", type=positive, default=64, metavar="N", help="sentences decoded at once")
+
+
+def search_keywords(options: argparse.Namespace) -> SearchKeywords:
+    """Return the search options of a command line, for `Translator.search_options`; None where none was given."""
+    values = {name: getattr(options, name) for name in SEARCH_HELP} | {"n_best": getattr(options, "nbest", None)}
+    return cast(SearchKeywords, values)
+
+
+def load_from(options: argparse.Namespace, path: Path | None = None) -> Artifact:
+    """Load MODEL, or the model at `path`, as the options say; note on stderr if it is computed in another type."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    model = artifact.load(path or options.model, options.device, options.dtype)
+    if model.dtype != artifact.DTYPES[model.manifest.dtype] and options.dtype is None:
+        kind = str(model.dtype).removeprefix("torch.")
+        print(f"note: {path or options.model}: {model.manifest.dtype} is computed in {kind} here", file=sys.stderr)
+    return model
 
 
 def show_progress(bar: Bar, begin: int, lines: int, share: float) -> None:
-    """Move a bar that counts lines to `begin` and the share of the next `lines` that is done."""
+    """Move a bar that counts lines to `begin` plus the share of the next `lines` that is done."""
     bar.update(begin + int(lines * share) - bar.n)
 
 
 def language_arguments(parser: argparse.ArgumentParser) -> None:
-    """For models of several languages."""
-    parser.add_argument("--source", default="", metavar="CODE", help="source language, for the rules of sentences")
-    parser.add_argument("--target", default="", metavar="CODE", help="target language, where the model has several")
+    """Add the options for models of several languages."""
+    parser.add_argument("--source", default="", metavar="CODE", help="source language, for sentence splitting")
+    parser.add_argument("--target", default="", metavar="CODE", help="target language, if the model has several")
 
 
 def file_arguments(names: Sequence[str], parser: argparse.ArgumentParser) -> None:
-    """Required text files, plain or gzip."""
+    """Add required text files, plain or gzip."""
     for name in names:
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="FILE", help="text file, plain or gzip")

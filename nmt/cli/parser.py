@@ -1,4 +1,4 @@
-"""What all commands share: one-line errors, exit codes, and the help formatter."""
+"""What all commands share: the argument parser, one-line errors and exit codes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import argparse
 import difflib
 import os
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 from nmt.errors import NMTError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-
-
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Keeps the description's lines and shows each default."""
 
 
 def main_guard(main: Callable[[], int | None]) -> int:
@@ -30,7 +26,7 @@ def main_guard(main: Callable[[], int | None]) -> int:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): not an error, but Python would complain at exit.
+        # The reader of our output has ended (`| head`). Python would complain about it at exit, so stdout is replaced.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -39,40 +35,65 @@ def main_guard(main: Callable[[], int | None]) -> int:
         return EXIT_USER_ERROR
 
 
-class Formatter(HelpFormatter):
-    """Shows defaults that say something: numbers and names."""
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of descriptions, and shows defaults other than None, False and empty ones."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, False, ""):
+        if action.default in (None, False, "", [], ()):
             return action.help
         return super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and name the nearest known option."""
+    """The argument parser of all commands.
 
-    def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, formatter_class=Formatter, allow_abbrev=False)
+    Errors are one line with exit code 2 and name the nearest known option. Options and positional arguments may come in
+    any order. Subcommands (`add_subparsers`) are parsers of this class too.
+    """
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
-        """As in argparse, but for the error about unknown options."""
+    def __init__(self, prog: str, description: str = "", epilog: str = "") -> None:
+        super().__init__(
+            prog=prog, description=description, epilog=epilog, formatter_class=HelpFormatter, allow_abbrev=False
+        )
+        self._intermixed = False
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse a command line of which every argument must be known."""
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             option = unknown[0].split("=")[0]
-            near = difflib.get_close_matches(option, list(self._option_string_actions), n=1)
-            hint = f"; did you mean {near[0]}?" if near and option.startswith("-") else f"; see {self.prog} --help"
-            self.error(f"unknown argument {unknown[0]}{hint}")
+            near = difflib.get_close_matches(option, self._known_options(), n=1) if option.startswith("-") else []
+            self.error(f"unknown argument {unknown[0]}" + (f"; did you mean {near[0]}?" if near else ""))
         return found
 
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse a command line; returns the namespace and the unknown arguments, in order."""
+        # argparse cannot mix the arguments of a parser with subcommands; its subcommands' parsers come here themselves.
+        # The flag is set in its intermixed parsing, which calls this method for each of its two passes.
+        if self._intermixed or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._intermixed = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixed = False
+
     def error(self, message: str) -> NoReturn:
-        """One line, exit code 2; the usage is what --help is for."""
-        print(f"error: {message}", file=sys.stderr)
-        raise SystemExit(2)
+        """Print one line and exit with code 2; the usage is left to --help."""
+        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(EXIT_USER_ERROR)
+
+    def _known_options(self) -> list[str]:
+        """The options of this parser and of its subcommands."""
+        names = list(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                names += [name for parser in action.choices.values() for name in parser._option_string_actions]
+        return names
 
 
 def positive(text: str) -> int:
-    """An argument that is a number from 1 on."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
-    return number
+    """The type of an argument that is a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)

@@ -1,1 +1,1 @@
-"""From parallel text to batches."""
+"""From parallel text to batches: fetching, preparing, prepared corpora on disk, batching."""

@@ -1,8 +1,8 @@
-"""Batches under a token budget, drawn from length buckets by a sampler that knows, and resumes, where it is.
+"""Batches within a token budget, made of sentences of similar length by a sampler that can be resumed.
 
-In the way of the data: between the prepared corpus and the model. The order of an epoch is a pure function of
-(lengths, seed, epoch); so is a sampled segmentation. The state of a run's data is therefore two numbers, epoch and
-position, and a resumed run sees exactly the batches that an uninterrupted one sees.
+In the way of the data: prepared corpus -> **batches** -> model. The order of an epoch is a pure function of (lengths,
+seed, epoch), and so is a sampled segmentation. The sampler's state is therefore two numbers, epoch and position, and a
+resumed run sees exactly the batches of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmt.corpus.prepared import Split
+from nmt.corpus.seeds import derive_seed
 from nmt.errors import CheckpointError, CorpusError
-from nmt.text.seeds import derive_seed
 from nmt.text.special_ids import BOS, EOS, PAD
 from nmt.text.tokenizer import Tokenizer
 
@@ -27,18 +27,18 @@ Lengths = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B padded pairs. S and T count EOS; `tgt` has BOS before and so T + 1 columns."""
+    """B padded pairs. S and T include EOS; `tgt` begins with BOS, so it has T + 1 columns."""
 
     src: Tensor
     """(B, S) int64: x1..xn EOS PAD.."""
     src_lengths: Tensor
-    """(B,) int64, EOS counted"""
+    """(B,) int64, with EOS"""
     tgt: Tensor
     """(B, T + 1) int64: BOS y1..yn EOS PAD.."""
     tgt_lengths: Tensor
     """(B,) int64: predicted tokens, y1..yn EOS"""
     source_tokens: int
-    """sum of src_lengths, kept as a number so that nobody waits for the device to know it"""
+    """sum of src_lengths; a Python int, so reading it never synchronises with the GPU"""
     target_tokens: int
     """sum of tgt_lengths"""
 
@@ -46,7 +46,7 @@ class Batch:
     def from_ids(
         cls, src: Sequence[Sequence[int] | NDArray[Any]], tgt: Sequence[Sequence[int] | NDArray[Any]]
     ) -> Batch:
-        """Pad pieces (without BOS and EOS) to the longest of this batch."""
+        """Pad sequences of ids (without BOS and EOS) to the longest in the batch."""
         if not src or len(src) != len(tgt):
             raise ValueError(f"a batch needs as many targets as sources, got {len(src)} and {len(tgt)}")
         src_lengths = np.fromiter((len(ids) + 1 for ids in src), np.int64, len(src))
@@ -78,19 +78,19 @@ class Batch:
 
     @property
     def tgt_out(self) -> Tensor:
-        """(B, T) what is to be predicted: y1..yn EOS PAD.."""
+        """(B, T) tokens to be predicted: y1..yn EOS PAD.."""
         return self.tgt[:, 1:]
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same batch on another device; `src_lengths` and `tgt_lengths` go along."""
+        """Return the batch with all its tensors on another device."""
         moved = {name: getattr(self, name).to(device) for name in ("src", "src_lengths", "tgt", "tgt_lengths")}
         return replace(self, **moved)
 
 
 def cut(widths: NDArray[np.int64], batch_tokens: int, max_sentences: int | None) -> list[slice]:
-    """Cut a sequence of sentences of these widths into runs with (sentences * widest) <= `batch_tokens`.
+    """Cut a sequence of sentences of these widths into runs with sentences * largest width <= `batch_tokens`.
 
-    A sentence that is wider than the budget stands alone.
+    A sentence wider than the budget gets a run of its own.
     """
     runs: list[slice] = []
     begin = widest = 0
@@ -106,25 +106,27 @@ def cut(widths: NDArray[np.int64], batch_tokens: int, max_sentences: int | None)
 
 
 class BucketSampler:
-    """Indices of batches of similar length, every sentence once an epoch, in an order that differs by epoch.
+    """Iterate over the indices of batches; every sentence occurs once per epoch, in an order that differs by epoch.
 
-    Equation: a batch of B sentences keeps B * max(S, T) <= batch_tokens, S and T with EOS, padding counted. An epoch:
-    shuffle; cut into pools of `pool` sentences; sort each pool by target length, then source length, ties at random;
-    cut into batches; shuffle the batches. Measured on Multi30k and Tatoeba with 2,000 tokens: 92 % of the source
-    positions and more than 99 % of the target positions are no padding; a sampled segmentation (other lengths every
-    epoch) or `noise` mixes more, at the price of padding. With `world` > 1 each rank iterates its own share: as many
-    batches each, no sentence twice, batches of one step of similar length (so that no rank waits for another).
+    A batch of B sentences has B * max(S, T) <= batch_tokens, where S and T are its longest source and target, with EOS.
+    For each epoch the sentences are shuffled and divided into pools. Each pool is sorted by target length, then source
+    length, with ties in random order, and cut into batches, which are shuffled. With 2,000 tokens on Multi30k and
+    Tatoeba, 92 % of the source positions and over 99 % of the target positions are not padding. A sampled segmentation
+    (with new lengths every epoch) or `noise` mixes the sentences more but pads more.
+
+    With `world` > 1 each rank iterates over its own share. All ranks have the same number of batches, no sentence is
+    in two shares, and the batches of one step have similar lengths, so that ranks do not wait for each other.
 
     Args:
-        lengths: pieces of sources and targets, without BOS and EOS: two arrays (sentences,)
-        batch_tokens: padded pieces a batch, counted on the longer side
-        seed: with the epoch's number, all there is to the order
+        lengths: number of pieces of sources and targets, without BOS and EOS: two arrays (sentences,)
+        batch_tokens: pieces per batch, with padding, counted on the longer side
+        seed: determines the order, together with the number of the epoch
         max_sentences: upper bound of B
-        pool: sentences sorted together; larger pads less, smaller mixes more
-        noise: pieces by which target lengths are blurred before sorting (uniform, both ways); 1 pads 6 % more
-        rank, world: this process and the number of processes
+        pool: number of sentences sorted together; larger pads less, smaller mixes more
+        noise: pieces added to target lengths before sorting, uniform in [-noise, noise]; 1 pads 6 % more
+        rank, world: number of this process, and of all processes
 
-    Raises `CorpusError` when there are fewer sentences than processes.
+    Raises `CorpusError` if there are fewer sentences than processes.
     """
 
     def __init__(
@@ -150,34 +152,34 @@ class BucketSampler:
         self.epoch = 0
         """epochs finished"""
         self.position = 0
-        """batches of this epoch handed out to this rank"""
+        """batches of this epoch that this rank has been given"""
         self._lengths = lengths
         self._plan: list[NDArray[np.int64]] | None = None
         self._known_size = 0
 
     def set_lengths(self, lengths: Lengths) -> None:
-        """Use other lengths, those of a sampled segmentation of the same sentences, from the present epoch on."""
+        """Use other lengths, from a sampled segmentation of the same sentences, starting with the current epoch."""
         if len(lengths[0]) != len(self._lengths[0]):
             raise ValueError(f"{len(lengths[0])} lengths for {len(self._lengths[0])} sentences")
         self._lengths = lengths
         self._forget()
 
     def __len__(self) -> int:
-        """Batches of the present epoch, for this rank; after a resume as the state says, until lengths are set."""
+        """Number of batches of the current epoch for this rank."""
         if self._plan is None and self._known_size:
             return self._known_size
         return len(self._batches())
 
     @property
     def epochs(self) -> float:
-        """Epochs done, with the share of the present one: 2.5 is half way through the third."""
+        """Epochs done, with the fraction of the current one: 2.5 is half way through the third."""
         return self.epoch + self.position / len(self)
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        """Indices (B,) of each batch from `position` to the end of the epoch.
+        """Yield the indices (B,) of each batch from `position` to the end of the epoch.
 
-        A batch counts as soon as it is handed out, and with the last one the epoch is over (`epoch` goes up, `position`
-        is 0): a state saved after the batch's step resumes right behind it.
+        The position advances before a batch is yielded, and with the last batch `epoch` is incremented and `position`
+        becomes 0. A state saved after the step on a batch therefore resumes with the next batch.
         """
         plan = self._batches()
         for batch in plan[self.position :]:
@@ -188,11 +190,11 @@ class BucketSampler:
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Where the sampler is, and by what (seed, sentences, budget) it is known to be the same sampler."""
+        """Return the position, and the settings by which `load_state_dict` recognises the same batches."""
         return {"epoch": self.epoch, "position": self.position, "batches": len(self), **self._signature()}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go where `state` was; raises `CheckpointError` when it is of another corpus or other batches."""
+        """Restore the position; raises `CheckpointError` if `state` is of another corpus or other batches."""
         for name, value in self._signature().items():
             if state.get(name) != value:
                 raise CheckpointError(
@@ -201,7 +203,7 @@ class BucketSampler:
                 )
         self.epoch, self.position = state["epoch"], state["position"]
         self._forget()
-        # With a sampled segmentation the plan cannot be made before the lengths are set; a schedule may ask earlier.
+        # With a sampled segmentation the batches are not known before set_lengths, but the schedule needs their number.
         self._known_size = state["batches"]
 
     def _forget(self) -> None:
@@ -221,7 +223,7 @@ class BucketSampler:
         return self._plan
 
     def _make_plan(self) -> list[NDArray[np.int64]]:
-        """The batches of all ranks; those of one step stand together."""
+        """Return the batches of all ranks; those of one step are adjacent."""
         rng = np.random.Generator(np.random.PCG64(derive_seed("batches", self.seed, self.epoch)))
         src, tgt = (side + 1 for side in self._lengths)
         widths = np.maximum(src, tgt)
@@ -230,7 +232,7 @@ class BucketSampler:
         for begin in range(0, len(order), self.pool):
             members = order[begin : begin + self.pool]
             blur = self.noise * rng.uniform(-1, 1, len(members))
-            # Whole numbers on the first key, or the second would never be looked at.
+            # Rounded: with fractional noise there would be no ties for the second key to decide.
             members = members[np.lexsort((src[members], np.rint(tgt[members] + blur)))]
             batches += [members[run] for run in cut(widths[members], self.batch_tokens, self.max_sentences)]
         if self.world > 1:
@@ -240,9 +242,9 @@ class BucketSampler:
 
 
 def _fill_up(batches: list[NDArray[np.int64]], world: int) -> list[NDArray[np.int64]]:
-    """Halve the batches of most sentences until every rank gets as many; nothing is dropped or repeated.
+    """Halve the largest batches until their number is a multiple of `world`; nothing is dropped or repeated.
 
-    Where nothing can be halved (a budget of about one sentence) two batches are joined instead, over the budget.
+    If all batches have one sentence, two of them are joined instead, which may exceed the budget.
     """
     batches = list(batches)
     while len(batches) % world:
@@ -258,10 +260,10 @@ def _fill_up(batches: list[NDArray[np.int64]], world: int) -> list[NDArray[np.in
 def train_batches(
     split: Split, sampler: BucketSampler, tokenizer: Tokenizer, *, sample_alpha: float = 0.0, seed: int = 0
 ) -> Iterator[Batch]:
-    """The batches of the sampler's present epoch, from its position to the end.
+    """Yield the batches of the sampler's current epoch, from its position to the end.
 
-    With `sample_alpha` > 0 the split is segmented anew for the epoch (a pure function of `seed` and the epoch), before
-    the first batch; batches are then made by the new lengths.
+    With `sample_alpha` > 0 the split gets a new random segmentation for the epoch (a pure function of `seed` and the
+    epoch), and the batches are made by the new lengths.
     """
     if sample_alpha > 0:
         split = split.sample(tokenizer, sample_alpha, derive_seed("segmentation", seed, sampler.epoch))
@@ -271,7 +273,7 @@ def train_batches(
 
 
 def ordered_batches(split: Split, *, batch_tokens: int, max_sentences: int | None = None) -> Iterator[Batch]:
-    """Every pair of a split once, by length, always the same: for the validation loss."""
+    """Yield every pair of a split once, ordered by length, in a fixed order: for the validation loss."""
     src, tgt = (side + 1 for side in split.lengths)
     order = np.lexsort((src, tgt))
     for run in cut(np.maximum(src, tgt)[order], batch_tokens, max_sentences):
@@ -279,6 +281,6 @@ def ordered_batches(split: Split, *, batch_tokens: int, max_sentences: int | Non
 
 
 def make_batch(split: Split, indices: NDArray[np.int64]) -> Batch:
-    """The pairs of these indices (B,), in this order."""
+    """Return the batch of the pairs with these indices (B,), in this order."""
     chosen = indices.tolist()
     return Batch.from_ids([split.src(i) for i in chosen], [split.tgt(i) for i in chosen])

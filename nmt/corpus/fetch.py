@@ -1,11 +1,13 @@
 """Public parallel corpora by name: download, check, split, and lay out as `<root>/<name>/<split>.<lang>.gz`.
 
-In the way of the data: before everything else, by `python -m nmt.data fetch NAME`. No corpus is part of this package;
-each comes from its publisher under its own licence.
+In the way of the data: before everything else, by `python -m nmt.data fetch NAME`. No corpus is part of this package.
+Each comes from its publisher under its own licence. The folder also holds LICENCE.txt and DOWNLOADED.txt, which records
+the date, SHA-256 and address of each downloaded file.
 """
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import hashlib
 import http.client
@@ -21,13 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from nmt.corpus.prepare import Pair, split_by_source
+from nmt.corpus.seeds import derive_seed
 from nmt.errors import CorpusError
-from nmt.files import atomic_folder
+from nmt.files import atomic_folder, read_text, write_text
 from nmt.text.cleaning import clean
-from nmt.text.seeds import derive_seed
 
 _TIMEOUT_S = 60
-_USER_AGENT = "Mozilla/5.0 (compatible; python -m nmt.data)"  # manythings.org refuses Python's own name
+_USER_AGENT = "Mozilla/5.0 (compatible; python -m nmt.data)"  # manythings.org refuses Python's default
+_RECORD = "DOWNLOADED.txt"
 
 Lines = dict[str, list[str]]
 """lines by file name without `.gz`, e.g. train.en"""
@@ -35,48 +38,69 @@ Lines = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class PublicCorpus:
-    """Where a corpus is, what its publisher allows, and how its files become lines."""
+    """Where to download a corpus, its licence, and how its files become lines."""
 
     description: str
     licence: str
+    version: str
+    """which version is downloaded, and how to get the same one again"""
     url: str
     """folder of the files"""
     files: tuple[str, ...]
     unpack: Callable[[Mapping[str, bytes]], Lines]
     digests: Mapping[str, str]
-    """SHA-256 of the uncompressed text by file name; empty where the publisher replaces files without notice"""
+    """SHA-256 of the uncompressed text by file name; empty if the publisher replaces files without notice"""
 
 
-def fetch(name: str, root: Path, *, accept_licence: bool, url: str | None = None) -> Path:
-    """Download corpus `name` into `root/name`, whole or not at all; a corpus that is there already is left alone.
+def fetch(name: str, root: Path, *, accept_licence: bool, url: str | None = None, sha256: str | None = None) -> Path:
+    """Download corpus `name` into `root/name`, whole or not at all; a corpus that exists is left as it is.
 
-    `url` is a mirror of the publisher's folder. Raises `CorpusError` when the name is unknown, the licence was not
-    accepted, the download fails or is not what it was.
+    `url` is a mirror of the publisher's folder, `sha256` the digest that the downloaded archive must have. Raises
+    `CorpusError` if the name is unknown, the licence was not accepted, the download fails or a digest differs.
     """
     if name not in CORPORA:
-        raise CorpusError(f"{name}: unknown corpus; known are {', '.join(CORPORA)}")
+        raise CorpusError(
+            f"{name}: unknown corpus; known are {', '.join(CORPORA)} (for others see python -m nmt.data fetch --help)"
+        )
     corpus = CORPORA[name]
+    if sha256 and corpus.digests:
+        raise CorpusError(f"--sha256: {name} is always checked against the digests of one version; leave it out")
     folder = root / name
     if folder.exists():
+        if sha256 and not any(f" {sha256.lower()} " in line for line in read_record(folder)):
+            raise CorpusError(f"{folder}: was not made from a download with SHA-256 {sha256}; remove it to fetch again")
         return folder
     if not accept_licence:
         raise CorpusError(f"{name}: its licence is: {corpus.licence}; if you accept it, add --accept-licence")
     base = (url or corpus.url).rstrip("/")
-    lines = corpus.unpack({file: download(f"{base}/{file}") for file in corpus.files})
+    downloads = {file: download(f"{base}/{file}") for file in corpus.files}
+    found = {file: hashlib.sha256(data).hexdigest() for file, data in downloads.items()}
+    for file, digest in found.items():
+        if sha256 and digest != sha256.lower():
+            raise CorpusError(f"{base}/{file}: has SHA-256 {digest}, not {sha256}; it was replaced, try another --url")
+    lines = corpus.unpack(downloads)
     for file, digest in corpus.digests.items():
         if hashlib.sha256(_text(lines[file])).hexdigest() != digest:
-            raise CorpusError(f"{base}: {file} is not the text it was when this program was written; use another --url")
+            raise CorpusError(f"{base}: the text of {file} is not that of the known version; try another --url")
+    today = datetime.datetime.now(datetime.UTC).date()
+    record = [f"{today} {digest} {base}/{file}" for file, digest in found.items()]
     with atomic_folder(folder) as temporary:
         for file, text in lines.items():
-            # Without name and time in the header: the same text always gives the same bytes.
+            # Without name and time in the gzip header, so that the same text always gives the same bytes.
             (temporary / f"{file}.gz").write_bytes(gzip.compress(_text(text), 9, mtime=0))
         (temporary / "LICENCE.txt").write_text(f"{corpus.description}\n{base}\n{corpus.licence}\n", "utf-8")
+        write_text(temporary / _RECORD, record)
     return folder
 
 
+def read_record(folder: Path) -> list[str]:
+    """Return the lines "date SHA-256 address" of the files that a fetched corpus was made from; empty if unknown."""
+    return read_text(folder / _RECORD) if (folder / _RECORD).is_file() else []
+
+
 def download(url: str) -> bytes:
-    """The body behind `url`; raises `CorpusError` with the reason and a way round."""
-    way_round = "check the network, or give a mirror with --url"
+    """Return the content of `url`; raises `CorpusError` with the reason and a remedy."""
+    remedy = "check the network, or give a mirror with --url"
     try:
         request = urllib.request.Request(url, headers={"User-Agent": _USER_AGENT})
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
@@ -91,7 +115,7 @@ def download(url: str) -> bytes:
         reason = "the connection ended early"
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = str(error) or type(error).__name__
-    raise CorpusError(f"{url}: cannot be downloaded: {reason}; {way_round}") from None
+    raise CorpusError(f"{url}: cannot be downloaded: {reason}; {remedy}") from None
 
 
 def _text(lines: list[str]) -> bytes:
@@ -99,31 +123,33 @@ def _text(lines: list[str]) -> bytes:
 
 
 def _gunzip_all(files: Mapping[str, bytes]) -> Lines:
-    """Every downloaded `x.gz` as x."""
+    """Return the lines of each downloaded `x.gz` as x."""
     lines: Lines = {}
     for name, data in files.items():
         try:
             text = gzip.decompress(data).decode("utf-8")
         except (EOFError, OSError, zlib.error, UnicodeDecodeError):
             raise CorpusError(
-                f"{name}: the download is damaged or no gzip file; try again or give another --url"
+                f"{name}: the download is damaged or not a gzip file; try again or give another --url"
             ) from None
         lines[name.removesuffix(".gz")] = text.removesuffix("\n").split("\n")
     return lines
 
 
 def _tatoeba(target: str, member: str, held_out: int = 2000) -> Callable[[Mapping[str, bytes]], Lines]:
-    """Splits a manythings.org archive: English, tab, translation, tab, credit.
+    """Return a function that splits a manythings.org archive of lines English, tab, translation, tab, credit.
 
-    All translations of an English sentence stay in one split, and no sentence of validation or test, on either side, is
-    in training. The file is sorted by length; the order here is shuffled.
+    All translations of an English sentence are in the same split, and no sentence of validation or test, on either
+    side, is in training. The file is sorted by length, so the pairs are shuffled.
     """
 
     def unpack(files: Mapping[str, bytes]) -> Lines:
         (archive,) = files.values()
         try:
-            rows = zipfile.ZipFile(io.BytesIO(archive)).read(member).decode("utf-8").split("\n")
-        except (zipfile.BadZipFile, KeyError, zlib.error, UnicodeDecodeError):
+            content = zipfile.ZipFile(io.BytesIO(archive))
+            path = next(path for path in content.namelist() if Path(path).name == member)
+            rows = content.read(path).decode("utf-8").split("\n")
+        except (zipfile.BadZipFile, StopIteration, zlib.error, UnicodeDecodeError):
             raise CorpusError(
                 f"{next(iter(files))}: the download is damaged or has no {member}; try again or give another --url"
             ) from None
@@ -143,10 +169,13 @@ def _tatoeba(target: str, member: str, held_out: int = 2000) -> Callable[[Mappin
     return unpack
 
 
-def _manythings(language: str, target: str, member: str) -> PublicCorpus:
+def _manythings(language: str, target: str, member: str, mirror: str, sha256: str) -> PublicCorpus:
     return PublicCorpus(
         f"English-{language} sentence pairs of the Tatoeba project, as distributed by manythings.org/anki",
         "Creative Commons Attribution 2.0 France (CC BY 2.0 FR); attribution: www.manythings.org/anki and tatoeba.org",
+        "the current archive, which the publisher replaces without notice; for the same one each time, a copy\n"
+        f"      elsewhere that does not change:\n"
+        f"      --url https://raw.githubusercontent.com/{mirror}\n      --sha256 {sha256}",
         "https://www.manythings.org/anki",
         (f"{member}-eng.zip",),
         _tatoeba(target, f"{member}.txt"),
@@ -159,6 +188,7 @@ CORPORA: Mapping[str, PublicCorpus] = {
         "Multi30k image captions in English, German and French (Elliott et al. 2016, 2017)",
         "solely for researchers and educators who wish to use the data for non-commercial research and/or educational "
         "purposes",
+        "one commit of the publisher's repository, checked by the SHA-256 of its texts",
         "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw",
         tuple(f"{s}.{lang}.gz" for s in ("train", "val", "test_2016_flickr") for lang in ("en", "de", "fr")),
         _gunzip_all,
@@ -174,6 +204,34 @@ CORPORA: Mapping[str, PublicCorpus] = {
             "test_2016_flickr.fr": "cb3160d69b002bb638e66cc7612fcd56cb0af82eadc9c142dedc438afb885ef6",
         },
     ),
-    "tatoeba-en-de": _manythings("German", "de", "deu"),
-    "tatoeba-en-fr": _manythings("French", "fr", "fra"),
+    "tatoeba-en-de": _manythings(
+        "German",
+        "de",
+        "deu",
+        "rioyshky/translation/de48b7027f7318d77010a6e08ed928c10748c23d",
+        "b7688f84f99fa33c17397c14d8bd9cef1fdeb2ee0bf50074767023aee8926e28",
+    ),
+    "tatoeba-en-fr": _manythings(
+        "French",
+        "fr",
+        "fra",
+        "modelexlab/data/adddaf33ac35572bcfeb421efec29435e7ea9332",
+        "161c93f18da3a7e6df611ed961426613260de8af06ccf8c79c977afe5135ac44",
+    ),
 }
+
+OTHER_CORPORA: Mapping[str, str] = {
+    "europarl-en-fr": """debates of the European Parliament (Koehn 2005), for nmt.experiments --corpus europarl-en-fr
+    publisher: https://www.statmt.org/europarl/ (French-English); the results used the copy in
+      github.com/mjlaali/Europarl-ConcoDisco, folder xml-files, commit 1a18432425a6ace708e96220b4fd1d4efd678ad0
+    files: europarl-en-fr/{train,valid,test}.{en,fr}.gz below --data.root; for a split of your own:
+      python -m nmt.data prepare --src FILE.en --tgt FILE.fr --source-language en --target-language fr \\
+          --valid 2000 --test 2000 --out data/corpora/europarl-en-fr
+      gzip data/corpora/europarl-en-fr/*.en data/corpora/europarl-en-fr/*.fr
+    The results were made from 332,930 pairs of at most 50 words, with validation and test text from the fourth
+    quarter of 2000; that split is not published, so scores on another split differ.""",
+    "tatoeba-en-de of the results": """the archive of 2018, which the --url and --sha256 above download
+    It was split with other random numbers (165,193 training, 1,995 validation and 2,000 test pairs), so scores on
+    the split of `fetch` differ.""",
+}
+"""corpora of configs and results that are not fetched: where they come from and how to lay them out"""

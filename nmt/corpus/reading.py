@@ -1,6 +1,6 @@
-"""Parallel text from files: plain or gzip, two files side by side or one TSV; every defect named with file and line.
+"""Parallel text from files, plain or gzip: two files with corresponding lines, or one TSV.
 
-In the way of the data: the first step. What comes out are raw lines, without their line ends only.
+In the way of the data: the first step. It returns raw lines without their line ends. Errors name the file and the line.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ class ParallelText:
     """Raw lines of one pair of files, or of one TSV; line n of one side translates line n of the other."""
 
     label: str
-    """the file names, as shown in reports"""
+    """the file names, for reports"""
     src: list[str]
     tgt: list[str]
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes, or a `CorpusError` that says what is wrong with the file."""
+def read_bytes(path: Path, hint: str = "check the name") -> bytes:
+    """Return the bytes of a file; raises `CorpusError` if it cannot be read, with `hint` if there is none."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        hint = "check data.root and the name (`python -m nmt.data fetch` gets public corpora)"
         raise CorpusError(f"{path}: no such file; {hint}") from None
     except IsADirectoryError:
         raise CorpusError(f"{path}: is a folder; give a text file") from None
@@ -42,11 +41,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 text file, plain or gzip (told by its first bytes, not its name).
+    """Return the lines of a UTF-8 text file, plain or gzip (recognised by its first bytes, not its name).
 
-    A line ends at LF or CR LF and nowhere else, so that a stray separator cannot shift one side against the other; a
-    byte order mark is left out. Raises `CorpusError` for a missing, empty, truncated or damaged file and for invalid
-    UTF-8 (with the line).
+    Lines end at LF or CR LF only: other Unicode line separators on one side must not shift it against the other. A byte
+    order mark is removed. Raises `CorpusError` for a missing, empty, truncated or damaged file, and for invalid UTF-8.
     """
     data = read_bytes(path)
     if data.startswith(_GZIP_MAGIC):
@@ -58,7 +56,7 @@ def read_lines(path: Path) -> list[str]:
         raise CorpusError(f"{path}: UTF-16, not UTF-8; convert it: iconv -f utf-16 -t utf-8")
     data = data.removeprefix(_BOM)
     if not data:
-        raise CorpusError(f"{path}: is empty; give a file with a sentence a line")
+        raise CorpusError(f"{path}: is empty; give a file with one sentence per line")
     try:
         lines = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -67,13 +65,13 @@ def read_lines(path: Path) -> list[str]:
             f"{path}: line {line} is not valid UTF-8 (byte 0x{data[error.start]:02x}); "
             "convert the file, e.g. iconv -f latin1 -t utf-8"
         ) from None
-    if not lines[-1]:  # the last line end ends a line; it does not begin another
+    if not lines[-1]:  # a trailing newline adds no empty line
         lines.pop()
     return [line.removesuffix("\r") for line in lines]
 
 
 def read_pair(src: Path, tgt: Path) -> ParallelText:
-    """Two files side by side; raises `CorpusError` with both names and counts when the numbers of lines differ."""
+    """Read two files with corresponding lines; raises `CorpusError` if their numbers of lines differ."""
     text = ParallelText(f"{src.name} | {tgt.name}", read_lines(src), read_lines(tgt))
     if len(text.src) != len(text.tgt):
         raise CorpusError(
@@ -84,7 +82,7 @@ def read_pair(src: Path, tgt: Path) -> ParallelText:
 
 
 def read_tsv(path: Path, columns: tuple[int, int] = (0, 1)) -> ParallelText:
-    """Source and target from two columns of a tab-separated file; more columns are ignored."""
+    """Read source and target from two columns of a tab-separated file, ignoring the others."""
     text = ParallelText(path.name, [], [])
     for number, line in enumerate(read_lines(path), 1):
         cells = line.split("\t")
@@ -101,9 +99,9 @@ def read_tsv(path: Path, columns: tuple[int, int] = (0, 1)) -> ParallelText:
 def read_all(
     src: Sequence[Path], tgt: Sequence[Path], tsv: Sequence[Path], columns: tuple[int, int], name: str
 ) -> list[ParallelText]:
-    """All text of one split of one direction; `name` (data.train, data.valid, ...) names the settings in errors."""
+    """Read all text of one split of one direction; `name` (e.g. data.train) is the prefix of the settings in errors."""
     if len(src) != len(tgt):
-        raise CorpusError(f"{name}_src names {len(src)} files but {name}_tgt {len(tgt)}; give as many")
+        raise CorpusError(f"{name}_src names {len(src)} files but {name}_tgt {len(tgt)}; give equally many")
     for one, other in zip(src, tgt, strict=True):
         if os.path.abspath(one) == os.path.abspath(other):
             raise CorpusError(f"{one}: given as source and as target of {name.rpartition('.')[2]}")

@@ -1,4 +1,4 @@
-"""What became of every line of a corpus: read, kept, dropped and why, file by file."""
+"""The report on a corpus: how many lines of each file were read, kept and dropped, and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class Dropped:
-    """How many pairs went for one reason, and the first of them (line number in the file, from 1)."""
+    """How many pairs were dropped for one reason, and the first of them (line number in the file, from 1)."""
 
     count: int
     first_line: int
@@ -17,18 +17,18 @@ class Dropped:
 
 @dataclass
 class FileReport:
-    """One file pair (or TSV): `read` = `kept` + `held_out` + all that was dropped."""
+    """One file pair (or TSV): `read` = `kept` + `held_out` + the number of dropped pairs."""
 
     split: str
     name: str
     read: int
     kept: int
     held_out: int = 0
-    """pairs of a training file that went to validation or test"""
+    """pairs of a training file that became validation or test pairs"""
     dropped: dict[str, Dropped] = field(default_factory=dict)
 
     def drop(self, reason: str, line: int) -> None:
-        """Move one pair from kept to dropped."""
+        """Count one pair as dropped instead of kept."""
         self.kept -= 1
         entry = self.dropped.setdefault(reason, Dropped(0, line))
         entry.count += 1
@@ -37,26 +37,23 @@ class FileReport:
 
 @dataclass
 class Report:
-    """The whole account of a prepared corpus; `str()` is for people, `to_dict()` for JSON."""
+    """The report on a whole corpus, as text by `str()` and as JSON by `to_dict()`."""
 
     files: list[FileReport] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
-    """pairs a split"""
+    """pairs per split"""
     directions: dict[str, dict[str, int]] = field(default_factory=dict)
-    """of them, where there are several directions: pairs a split and direction"""
+    """pairs per split and direction, where there are several directions"""
     pieces: dict[str, int] = field(default_factory=dict)
-    """pieces a split, both sides"""
+    """pieces per split, both sides"""
     unknown: dict[str, int] = field(default_factory=dict)
-    """unknown pieces a split, both sides"""
+    """unknown pieces per split, both sides"""
     tokenizer: str = ""
     warnings: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        values = asdict(self)
-        if not self.directions:  # a corpus of one direction has no such entry
-            del values["directions"]
-        return values
+        """Return plain values for JSON."""
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Report:

@@ -1,19 +1,19 @@
-"""Experiments that train several models and compare them; each is a command, its settings lie beside it as YAML.
+"""Experiments: several models (members) are trained under equal conditions and compared.
 
-In the way of the data: above everything else. An experiment calls the same train, Translator and scores as a user does.
+In the way of the data: above everything else. An experiment uses the same train, Translator and scores as a user does.
 
-    attention.py      the command: fixed context against attention, under one budget of parameters and steps
-    attention.yaml    its members, corpora and settings
-    family.yaml       those of the experiment `family`: every option by itself
-    plan.py           reads that file: a name becomes a config
+    attention.py      the command of all experiments: trains, translates, measures, draws
+    attention.yaml    the plan of the experiment `attention`: fixed context against attention
+    family.yaml       the plan of the experiment `family`: every option by itself
+    plan.py           reads a plan: the name of a member becomes a config
     budget.py         the hidden size that gives a member its number of parameters
     material.py       the text of an experiment: files, prepared corpus, pieces seen by step
-    runs.py           trains and translates, one member after another or several side by side; goes on where it was
+    runs.py           trains and translates, one member after another or several at the same time; resumes
     scores.py         BLEU with intervals, over the whole test set and by source length
-    curves.py         validation BLEU and perplexity along a run
-    gradients.py      how much of the gradient reaches a source piece, by its distance
+    curves.py         validation BLEU and perplexity during a run
+    gradients.py      gradient norm at a source piece, by its distance from the last one
     alignments.py     the attention in chosen sentences
-    speed.py          tokens/s of all members, measured in turns
+    speed.py          training speed of all members, measured in turns
     table.py          results as CSV and Markdown
-    figures.py        the CSV files as pictures; the only one that needs matplotlib
+    figures.py        figures from the CSV files; the only module that needs matplotlib
 """

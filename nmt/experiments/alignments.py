@@ -1,4 +1,4 @@
-"""Where the attention looks in chosen sentences.
+"""The attention weights in chosen sentences.
 
 In the way of the data: run folders and test sentences -> **alignments** -> figures.
 """
@@ -16,7 +16,7 @@ from nmt.experiments.scores import words
 
 @dataclass(frozen=True)
 class Alignment:
-    """One sentence, its translation and the attention between them."""
+    """A sentence, its translation and the attention weights between them."""
 
     source: list[str]
     """S pieces"""
@@ -27,7 +27,7 @@ class Alignment:
 
 
 def choose_sentences(lines: Sequence[str], lengths: Sequence[int]) -> list[str]:
-    """For each of `lengths`, in words, the first line whose length comes nearest to it; none twice."""
+    """Choose for each of `lengths`, in words, the first line of the nearest length; no line twice."""
     chosen: list[str] = []
     for length in lengths:
         left = [line for line in lines if line not in chosen and line.strip()]
@@ -37,7 +37,7 @@ def choose_sentences(lines: Sequence[str], lengths: Sequence[int]) -> list[str]:
 
 
 def align(out: Path, member: Member, lines: Sequence[str]) -> list[Alignment]:
-    """Translate `lines` with the member's best model and keep what its attention did."""
+    """Translate `lines` with the member's best model and return its attention weights."""
     return [
         Alignment(segment.source_pieces, segment.target_pieces, segment.attention.tolist())
         for translation in translate(out, member, lines)

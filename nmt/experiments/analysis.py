@@ -1,6 +1,6 @@
-"""All numbers of the experiment: from run folders and hypotheses to CSV files and the Markdown table.
+"""All numbers of an experiment: from run folders and hypotheses to CSV files.
 
-In the way of the data: runs -> **analysis** -> CSV -> figures. Each function below makes one file.
+In the way of the data: runs -> **analysis** -> CSV files -> table, figures. Each `write_` function writes one file.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from nmt.experiments.gradients import gradient_by_distance
 from nmt.experiments.material import first_batches, target_tokens, test_split
 from nmt.experiments.plan import CorpusPlan, Member, Plan
 from nmt.experiments.runs import hypotheses_file, run_folder, say
-from nmt.experiments.table import markdown, read_csv, write_csv, write_matrix
-from nmt.files import atomic_write, read_text
+from nmt.experiments.table import read_csv, write_csv, write_matrix
+from nmt.files import read_text
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.checkpoint import load_run
+from nmt.training.run_folder import load_run
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is compared, on what, and where it lies; all members are trained and have translated."""
+    """What is compared, on which corpus, and in which folder; all members are trained and the test set translated."""
 
     plan: Plan
     corpus_name: str
@@ -37,23 +37,23 @@ class Experiment:
     corpus: PreparedCorpus
     members: list[Member]
     baseline: Member
-    """the member whose speed is 1; it need not be one of `members`"""
+    """the member whose speed is 1; not necessarily one of `members`"""
     out: Path
     command: str
-    """the command line that gives all this again"""
+    """the command line that reproduces all this"""
     rounds: int
     """timed steps of each member"""
     sentences: tuple[str, ...]
-    """draw the attention in these; if none, in some of the test set"""
+    """draw the attention in these; if empty, in some of the test set"""
 
     def hypotheses(self, member: Member) -> list[str]:
-        """The test set as a member translates it."""
+        """Return a member's translations of the test set."""
         return read_text(hypotheses_file(self.out, member.name))
 
 
 def analyse(experiment: Experiment) -> None:
-    """Make all files."""
-    say("speed: training steps of all members in turns")
+    """Write all CSV files."""
+    say("speed: timing training steps of all members in turns")
     speeds = measure_speed(experiment)
     say("scores of the test set, with bootstrap intervals")
     write_results(experiment, speeds)
@@ -66,12 +66,15 @@ def analyse(experiment: Experiment) -> None:
 
 
 def label(member: Member) -> dict[str, str]:
-    """The columns that say whose a row is."""
+    """Return the columns that identify the member of a row."""
     return {"member": member.name, "title": member.title, "attention": member.config.model.decoder.attention}
 
 
 def measure_speed(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """speed.csv. Kept from an earlier call when it holds all members, as ratios hold within one measurement only."""
+    """Write speed.csv and return its columns by member.
+
+    A file of an earlier call is kept if it has all members: ratios are valid within one measurement only.
+    """
     path = experiment.out / "speed.csv"
     kept = {row["member"]: row for row in read_csv(path)}
     if any(kept.get(m.name, {}).get("config_digest") != m.config.digest() for m in experiment.members):
@@ -106,20 +109,16 @@ def measure_speed(experiment: Experiment) -> dict[str, dict[str, Any]]:
 
 
 def write_results(experiment: Experiment, speeds: dict[str, dict[str, Any]]) -> None:
-    """results.csv and results.md."""
+    """Write results.csv."""
     rows = [
         {**result(experiment, member), **speeds[member.name], "command": experiment.command}
         for member in experiment.members
     ]
     write_csv(experiment.out / "results.csv", rows)
-    text = markdown(rows, experiment.baseline.name)
-    with atomic_write(experiment.out / "results.md") as file:
-        file.write(text.encode())
-    say(text)
 
 
 def result(experiment: Experiment, member: Member) -> dict[str, Any]:
-    """A member's line of the results, but for its speed in turns."""
+    """Return a member's row of results.csv, without its speed."""
     folder = run_folder(experiment.out, member.name)
     info = load_run(folder).info
     test = test_split(experiment.corpus)
@@ -159,7 +158,7 @@ def result(experiment: Experiment, member: Member) -> dict[str, Any]:
 
 
 def write_lengths(experiment: Experiment) -> None:
-    """bleu_by_length.csv."""
+    """Write bleu_by_length.csv."""
     test = test_split(experiment.corpus)
     rows = []
     for member in experiment.members:
@@ -184,7 +183,7 @@ def write_lengths(experiment: Experiment) -> None:
 
 
 def write_curves(experiment: Experiment) -> None:
-    """learning_curves.csv."""
+    """Write learning_curves.csv."""
     validations = {m.name: curves.validations(run_folder(experiment.out, m.name)) for m in experiment.members}
     last = max(each[-1].step for each in validations.values())
     seen = target_tokens(experiment.baseline.config, experiment.corpus, last)
@@ -200,12 +199,12 @@ def write_curves(experiment: Experiment) -> None:
 
 
 def write_gradients(experiment: Experiment) -> None:
-    """gradient_by_distance.csv: before training and after, on validation sentences."""
+    """Write gradient_by_distance.csv: before and after training, on validation sentences."""
     rows = []
     for member in experiment.members:
         if member.name not in experiment.plan.gradients:
             continue
-        torch.manual_seed(member.config.training.seed)  # the weights that its training began with
+        torch.manual_seed(member.config.training.seed)  # the initial weights of its training
         fresh = Seq2Seq(member.config.model, experiment.corpus.tokenizer.vocabulary)
         trained = load_run(run_folder(experiment.out, member.name)).model
         for when, model in (("before training", fresh), ("after training", trained)):
@@ -223,7 +222,7 @@ def write_gradients(experiment: Experiment) -> None:
 
 
 def write_alignments(experiment: Experiment) -> None:
-    """alignments/MEMBER-N.csv, of the N-th sentence."""
+    """Write alignments/MEMBER-N.csv for the N-th sentence."""
     lines: Sequence[str] = experiment.sentences or alignments.choose_sentences(
         test_split(experiment.corpus).source_lines, experiment.part.alignment_words
     )
@@ -235,7 +234,7 @@ def write_alignments(experiment: Experiment) -> None:
 
 
 def hardware() -> str:
-    """This machine's processor and how many cores of it there are."""
+    """Return the name of this machine's processor and the number of its cores."""
     try:
         found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8"))
     except OSError:

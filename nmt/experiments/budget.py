@@ -1,7 +1,7 @@
-"""Equal budgets: the hidden size with which a member of the family has a given number of parameters.
+"""Equal budgets: the hidden size with which a member has a given number of parameters.
 
-In the way of the data: plan -> **budget** -> config. Sizes are tied to one number h, so that there is nothing to tune:
-the encoder's states (all directions together) and the decoder's have h numbers, the attention's perceptron h / 2.
+In the way of the data: plan -> **budget** -> config. All sizes follow from one number h, so that none has to be tuned:
+the states of encoder (both directions together) and decoder have size h, the attention's hidden layer h / 2.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from nmt.config import ModelConfig
 from nmt.model.seq2seq import Seq2Seq
 
 MULTIPLE = 4
-"""h is a multiple of twice this: half of it is a direction of the encoder, or the attention"""
+"""h is a multiple of twice this, as one direction of the encoder and the attention have size h / 2"""
 
 
 def sized(config: ModelConfig, hidden: int) -> ModelConfig:
-    """The same model with h = `hidden`."""
+    """Return the config of the same model with h = `hidden`."""
     values = config.model_dump()
     values["encoder"]["hidden"] = hidden // 2 if config.encoder.bidirectional else hidden
     values["decoder"]["hidden"] = hidden
@@ -25,14 +25,14 @@ def sized(config: ModelConfig, hidden: int) -> ModelConfig:
 
 
 def count_parameters(config: ModelConfig, vocabulary: int) -> int:
-    """Numbers that training may change, tied ones once; no memory is taken for them."""
+    """Count the parameters, tied ones once, without allocating them."""
     with torch.device("meta"):
         model = Seq2Seq(config, vocabulary)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def fit(config: ModelConfig, vocabulary: int, parameters: int) -> tuple[ModelConfig, int, int]:
-    """The model of the size nearest to `parameters`: its config, h, and its number of parameters."""
+    """Find h whose number of parameters is nearest to `parameters`; returns config, h and that number."""
     step = 2 * MULTIPLE
 
     def count(steps: int) -> int:

@@ -1,4 +1,4 @@
-"""How a run learnt: validation BLEU and perplexity, by steps and target pieces seen.
+"""Learning curves of a run: validation BLEU and perplexity by training step.
 
 In the way of the data: log.jsonl of a run folder -> **curves** -> table and figures.
 """
@@ -22,18 +22,18 @@ class Validation:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The records of a run's log."""
+    """Return the records of a run's log."""
     lines = (folder / "log.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def validations(folder: Path) -> list[Validation]:
-    """All validations of a run, in order."""
+    """Return all validations of a run, in order."""
     records = [record for record in read_log(folder) if record["kind"] == "valid"]
     return [Validation(record["step"], record["bleu"], record["perplexity"]) for record in records]
 
 
 def training_speed(folder: Path) -> float:
-    """Target pieces a second while the run trained: the median of the log lines, as some hold a validation."""
+    """Return the target pieces per second in training: the median of the log lines, as some include a validation."""
     speeds = [r["tokens_per_second"] for r in read_log(folder) if r["kind"] == "train"]
     return statistics.median(speeds) if speeds else 0.0

@@ -1,8 +1,8 @@
-"""The figures of the experiment, drawn from its CSV files and nothing else, as .svg and .png.
+"""The figures of an experiment, drawn from its CSV files alone, as .svg and .png.
 
-In the way of the data: table -> **figures** -> the reader's eyes. The only module that needs matplotlib, and it is used
-without a window system or global state. Colours are near those of Okabe & Ito (2008), which the colour-blind tell apart
-too; models with attention have full lines, those with a fixed context broken ones.
+In the way of the data: table -> **figures** -> files. The only module that needs matplotlib, which is used without a
+window system or global state. Colours are close to those of Okabe & Ito (2008), which colour-blind readers can
+distinguish; models with attention have solid lines, those with a fixed context dashed ones.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ WIDTH, HEIGHT, DOTS_PER_INCH = 9.0, 5.0, 160
 
 
 def draw(out: Path) -> list[Path]:
-    """Draw what there are numbers for; returns the files."""
+    """Draw a figure from each CSV file in `out`; returns the files written."""
     drawings: dict[str, Callable[[list[Row]], Figure]] = {
         "bleu_by_length": bleu_by_length,
         "gradient_by_distance": gradient_by_distance,
@@ -79,7 +79,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 
 
 def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """How the line of each member looks; a matter of its place among those of its kind."""
+    """Choose the line style of each member, by its position among the members of its kind."""
     attending, fixed, marks, dashes = cycle(ATTENTION_COLOURS), cycle(FIXED_COLOURS), cycle(MARKERS), cycle(DASHES)
     styles: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -94,7 +94,7 @@ def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 
 def by_member(rows: Sequence[Row], key: str = "member") -> dict[str, list[Row]]:
-    """Rows under their member (or another column), in order."""
+    """Group rows by their member (or another column), in order."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row[key], []).append(row)
@@ -102,13 +102,13 @@ def by_member(rows: Sequence[Row], key: str = "member") -> dict[str, list[Row]]:
 
 
 def numbers(rows: Sequence[Row], column: str) -> list[float]:
-    """A column as numbers."""
+    """Return a column as numbers."""
     return [float(row[column]) for row in rows]
 
 
 def label_ends(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Write each line's name at its right end `(x, y, name, colour)`, moved apart where they would overlap."""
-    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # from here on data have their place
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())  # fixes the scale, so that positions stay valid
     gap = 1.3 * FONT_SIZE * axes.figure.dpi / 72
     dots = [axes.transData.transform((x, y)) for x, y, _, _ in ends]
     right = axes.transAxes.transform((1.0, 0.0))[0]
@@ -138,11 +138,11 @@ def label_ends(axes: Any, ends: Sequence[tuple[float, float, str, str]]) -> None
 
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Move rising `positions` as little as needed so that neighbours are at least `gap` apart.
+    """Move ascending `positions` as little as needed so that neighbours are at least `gap` apart.
 
-    Groups that touch are merged, and a group is centred where its members wanted to be (isotonic regression).
+    Groups that touch are merged, and a group is centred at the mean of its members (isotonic regression).
     """
-    groups: list[list[float]] = []  # of positions less what the gaps below add
+    groups: list[list[float]] = []  # of positions minus the gaps below them
     for index, position in enumerate(positions):
         groups.append([position - index * gap])
         while len(groups) > 1 and sum(groups[-2]) / len(groups[-2]) > sum(groups[-1]) / len(groups[-1]):
@@ -152,7 +152,7 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
 
 
 def bleu_by_length(rows: list[Row]) -> Figure:
-    """BLEU against the length of the source (Bahdanau et al. 2015, figure 2), with the intervals as bars."""
+    """Draw BLEU against the length of the source (Bahdanau et al. 2015, figure 2), with the intervals as bars."""
     figure = Figure(figsize=(WIDTH, HEIGHT))
     axes = figure.subplots()
     figure.subplots_adjust(left=0.075, right=0.66, top=0.9, bottom=0.17)
@@ -182,7 +182,7 @@ def bleu_by_length(rows: list[Row]) -> Figure:
 
 
 def gradient_by_distance(rows: list[Row]) -> Figure:
-    """How much of the gradient is left by distance, before and after training, on a logarithmic scale."""
+    """Draw the gradient norm by distance, before and after training, on a logarithmic scale."""
     figure = Figure(figsize=(WIDTH, 4.4))
     panels = by_member(rows, "when")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -209,7 +209,7 @@ def gradient_by_distance(rows: list[Row]) -> Figure:
 
 
 def learning_curves(rows: list[Row]) -> Figure:
-    """Validation BLEU and perplexity against the target pieces seen."""
+    """Draw validation BLEU and perplexity against the target pieces seen."""
     figure = Figure(figsize=(WIDTH + 2, HEIGHT))
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(left=0.06, right=0.73, top=0.9, bottom=0.13, wspace=0.2)

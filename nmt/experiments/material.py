@@ -1,6 +1,6 @@
-"""The text of an experiment: its files, the prepared corpus, and how many target pieces are seen up to a step.
+"""The text of an experiment: its files, the prepared corpus, and the target pieces seen up to a step.
 
-In the way of the data: the user's files -> **material** -> the one prepared corpus that all members train on.
+In the way of the data: the user's files -> **material** -> the prepared corpus that all members train on.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from nmt.files import atomic_write
 
 
 def limit_validation(config: Config, pairs: int, folder: Path) -> Config:
-    """The same config, validated on the first `pairs` of its pairs.
+    """Return the config with the first `pairs` of its validation pairs only.
 
-    They are written below `folder`, which becomes `data.root`, with links to the other files: so the names in the
-    config, and by them its digest, say what was done and are the same on all machines.
+    They are written below `folder`, which becomes `data.root`, with links to the other files. So the file names in the
+    config show the limit, and the names and the config's digest are the same on all machines.
     """
     data = config.data
     if data.valid_src is None or data.valid_tgt is None:
@@ -56,19 +56,19 @@ def _link(path: Path, name: Path) -> None:
     name.unlink(missing_ok=True)
     try:
         name.symlink_to(path.resolve())
-    except OSError:  # a system without links
+    except OSError:  # a file system without links
         shutil.copyfile(path, name)
 
 
 def test_split(corpus: PreparedCorpus) -> Split:
-    """The test pairs; raises `ConfigError` where the corpus has none."""
+    """Return the test pairs; raises `ConfigError` if the corpus has none."""
     if corpus.test is None:
         raise ConfigError("no test text: set data.test_src and data.test_tgt, or data.test_size")
     return corpus.test
 
 
 def training_batches(config: Config, corpus: PreparedCorpus) -> Iterator[NDArray[np.int64]]:
-    """The indices (B,) of each batch of a run, in the order of its steps, without end."""
+    """Yield the indices (B,) of each batch of a run, in the order of its steps, without end."""
     options = config.training
     sampler = BucketSampler(corpus.train.lengths, batch_tokens=options.batch_tokens, seed=options.seed)
     while True:
@@ -76,12 +76,12 @@ def training_batches(config: Config, corpus: PreparedCorpus) -> Iterator[NDArray
 
 
 def first_batches(config: Config, corpus: PreparedCorpus, count: int) -> list[Batch]:
-    """What a run sees in its first `count` steps."""
+    """Return the batches of a run's first `count` steps."""
     return [make_batch(corpus.train, indices) for indices in islice(training_batches(config, corpus), count)]
 
 
 def target_tokens(config: Config, corpus: PreparedCorpus, steps: int) -> NDArray[np.int64]:
-    """(steps + 1,) target pieces that a run has seen after each step, ends of sentences counted; the same for all."""
+    """Count the target pieces (steps + 1,) that a run has seen after each step, EOS included; equal for all members."""
     lengths = corpus.train.target.lengths + 1
     seen = [int(lengths[indices].sum()) for indices in islice(training_batches(config, corpus), steps)]
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.asarray(seen, np.int64))])

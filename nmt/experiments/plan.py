@@ -1,7 +1,7 @@
-"""The plan of an experiment: which members, on which corpora, with which settings; read from YAML.
+"""The plan of an experiment: its members, corpora and settings, read from YAML.
 
-In the way of the data: attention.yaml -> **plan** -> a `Config` a member. A member's settings are those of `base`, then
-of the corpus, then of the member that it is `like`, then its own; the hidden size comes from `budget`.
+In the way of the data: attention.yaml -> **plan** -> a `Config` for each member. A member's settings are those of
+`base`, overridden by those of the corpus, of the member that it is `like`, and its own; `budget` sets the hidden size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nmt.experiments.budget import fit
 ATTENTION = Path(__file__).with_name("attention.yaml")
 """the plan of the experiment with attention"""
 FAMILY = ATTENTION.with_name("family.yaml")
-"""the plan in which each option is tried by itself"""
+"""the plan that varies each option by itself"""
 
 
 class MemberPlan(Section):
@@ -31,7 +31,7 @@ class MemberPlan(Section):
     title: str
     """its name in figures and tables"""
     like: str = ""
-    """the member whose settings it takes over"""
+    """the member whose settings it inherits"""
     model: dict[str, Any] = Field(default_factory=dict)
     """as in a config"""
     training: dict[str, Any] = Field(default_factory=dict)
@@ -44,11 +44,11 @@ class CorpusPlan(Section):
     parameters: int = Field(ge=1)
     """budget of each member"""
     valid_pairs: int | None = Field(None, ge=1)
-    """validate on the first so many pairs only"""
+    """number of validation pairs used, the first ones; None for all"""
     length_bins: tuple[int, ...]
     """BLEU by length: the longest source of each bin, in words; longer ones make a last bin"""
     gradient_pieces: int = Field(ge=2)
-    """gradients are measured on sources of at least so many pieces"""
+    """least length, in pieces, of the sources on which gradients are measured"""
     alignment_words: tuple[int, ...]
     """draw the attention in test sentences of these lengths, in words"""
     data: dict[str, Any]
@@ -87,7 +87,7 @@ class Member:
 
 
 def load_plan(path: Path = ATTENTION) -> Plan:
-    """Read a plan; raises `ConfigError` naming file and key."""
+    """Read a plan; raises `ConfigError` that names file and key."""
     try:
         return Plan.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -98,14 +98,14 @@ def load_plan(path: Path = ATTENTION) -> Plan:
 
 
 def choose(kind: str, name: str, known: Mapping[str, Any]) -> Any:
-    """`known[name]`; raises `ConfigError` with the names that there are."""
+    """Return `known[name]`; raises `ConfigError` with the known names."""
     if name not in known:
         raise ConfigError(f"--{kind} {name}: unknown{nearest(name, known)}; choose from {', '.join(known)}")
     return known[name]
 
 
 def config_of(plan: Plan, corpus: str, member: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
-    """The config of a member on a corpus, with the sizes of `base` (they are no budget's yet)."""
+    """Return the config of a member on a corpus, before `budget` sets its sizes."""
     part: CorpusPlan = choose("corpus", corpus, plan.corpora)
     values: dict[str, Any] = json.loads(json.dumps(plan.base))
     _merge(values, {"data": part.data, "model": part.model, "training": part.training})
@@ -122,7 +122,7 @@ def members_of(
     parameters: int,
     overrides: Sequence[tuple[str, str]] = (),
 ) -> list[Member]:
-    """These members on a corpus of so many pieces, each with the hidden size that the budget gives it."""
+    """Return members for a corpus of `vocabulary` pieces, each of the size with about `parameters` parameters."""
     members = []
     for name in names:
         config = config_of(plan, corpus, name, overrides)
@@ -134,13 +134,13 @@ def members_of(
 
 
 def _line(plan: Plan, name: str) -> list[MemberPlan]:
-    """A member and what it is like, the eldest first."""
+    """Return a member and those it inherits from, the most general first."""
     member: MemberPlan = choose("members", name, plan.members)
     return [*_line(plan, member.like), member] if member.like else [member]
 
 
 def _merge(values: dict[str, Any], update: Mapping[str, Any]) -> None:
-    """Put `update` over `values`, section by section."""
+    """Update `values` with `update`, section by section."""
     for key, value in update.items():
         if isinstance(value, Mapping) and isinstance(values.get(key), dict):
             _merge(values[key], value)

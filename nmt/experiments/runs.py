@@ -1,11 +1,11 @@
-"""Train the members and translate the test set: one after another, or several side by side in processes of their own.
+"""Train the members and translate the test set: one after another, or several at the same time, each in a process.
 
-In the way of the data: configs and corpus -> **runs** -> run folders and hypotheses, which all else is computed from.
+In the way of the data: configs and corpus -> **runs** -> run folders and hypotheses, the input of all measurements.
 
-    OUT/runs/MEMBER/            a run folder as of nmt.train
-    OUT/hypotheses/MEMBER.txt   the test set as the member's best model translates it, a sentence a line
+    OUT/runs/MEMBER/            a run folder of nmt.train
+    OUT/hypotheses/MEMBER.txt   translations of the test set by the member's best model, one sentence per line
 
-What is there is not done again, and a run that was killed goes on from its last checkpoint.
+Existing files are kept, and a run that was killed is resumed from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -32,36 +32,37 @@ from nmt.files import atomic_write
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Result, SearchOptions
 from nmt.train import train
-from nmt.training.checkpoint import load_checkpoint, load_run
+from nmt.training.checkpoint import load_checkpoint
+from nmt.training.run_folder import load_run
 from nmt.training.run_log import clock
 from nmt.translator import Translation, Translator
 
 
 def say(line: str) -> None:
-    """Tell how far the experiment is."""
+    """Print a line about the experiment's progress."""
     print(line, file=sys.stderr, flush=True)
 
 
 def run_folder(out: Path, name: str) -> Path:
-    """Where a member is trained."""
+    """Return the run folder of a member."""
     return out / "runs" / name
 
 
 def hypotheses_file(out: Path, name: str) -> Path:
-    """Where a member's translations of the test set are."""
+    """Return the file of a member's translations of the test set."""
     return out / "hypotheses" / f"{name}.txt"
 
 
 def is_done(out: Path, member: Member) -> bool:
-    """Whether the member is trained and has translated.
+    """Return whether the member is trained and the test set translated.
 
-    Raises `CheckpointError` when what is there was made with other settings.
+    Raises `CheckpointError` if the run folder was trained with other settings.
     """
     return _state(run_folder(out, member.name), member.config) == "finished" and _has_translated(out, member)
 
 
 def produce(out: Path, member: Member, test: Split) -> None:
-    """Train a member and translate the test set, as far as that is not done."""
+    """Train a member and translate the test set, where that is not done yet."""
     folder = run_folder(out, member.name)
     state = _state(folder, member.config)
     if state != "finished":
@@ -75,11 +76,11 @@ def produce(out: Path, member: Member, test: Split) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write("".join(f"{line}\n" for line in lines).encode())
-        say(f"test set: {len(lines):,} sentences translated in {clock(time.monotonic() - began)} min")
+        say(f"test set: {len(lines):,} sentences translated in {clock(time.monotonic() - began)}")
 
 
 def _state(folder: Path, config: Config) -> str:
-    """new, begun or finished."""
+    """Return the state of a run: new, begun or finished."""
     if not (folder / "last.pt").exists():
         return "new"
     if (kept := load_config(folder / "config.yaml").digest()) != config.digest():
@@ -97,8 +98,8 @@ def _has_translated(out: Path, member: Member) -> bool:
 def translate(out: Path, member: Member, lines: Sequence[str]) -> list[Translation]:
     """Translate `lines` with the member's best model, each line as one sentence.
 
-    The Translator, but without its second try: translations that do not end within their limit are not made anew from
-    two halves, which would hide what a fixed context does to long sentences.
+    This is `Translator.translate` without its retry, in which a truncated sentence is translated again in two halves:
+    that would hide the effect of a fixed context on long sentences.
     """
     device = pick_device(member.config.training.device)
     run = load_run(run_folder(out, member.name))
@@ -109,13 +110,13 @@ def translate(out: Path, member: Member, lines: Sequence[str]) -> list[Translati
     with torch.inference_mode():
         plans = [translator.plan(line, options) for line in lines]
         results: dict[object, Result] = {r.key: r for r in engine.run([r for plan in plans for r in plan.requests])}
-    return [translator.join(plan, [results[r.key] for r in plan.requests]) for plan in plans]
+    return [translator.join(plan, results) for plan in plans]
 
 
 def produce_side_by_side(members: Sequence[Member], arguments: Sequence[str], jobs: int, threads: int) -> None:
-    """`produce` the members, `jobs` at a time, each by the experiment's own command: its name and `arguments`.
+    """Produce the members, `jobs` at a time, each by the experiment's own command line `arguments` in a process.
 
-    When this process is told to stop, so are they, and they save where they are. Raises `NMTError` when some failed.
+    When this process is stopped, so are they, after saving a checkpoint. Raises `NMTError` if any of them fails.
     """
     waiting = deque(members)
     running: dict[str, tuple[subprocess.Popen[str], threading.Thread]] = {}

@@ -1,4 +1,4 @@
-"""How good the translations are: BLEU with a bootstrap interval, over the test set and by source length, and chrF.
+"""Scores of the translations: BLEU with a bootstrap interval, over the test set and by source length, and chrF.
 
 In the way of the data: hypotheses and references -> **scores** -> table and figures.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import sacrebleu
 
 SAMPLES = 1000
-"""test sets drawn for an interval"""
+"""resampled test sets for an interval"""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Interval:
     high: float
     signature: str
     brevity: float
-    """length of the hypotheses over that of the references, in words as BLEU cuts them"""
+    """length of the hypotheses over that of the references, in BLEU's tokens"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LengthScore:
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str], samples: int = SAMPLES) -> Interval:
-    """BLEU by sacreBLEU with its own bootstrap: mean and half width of the middle 95 % of `samples` test sets."""
+    """Compute BLEU with sacreBLEU's bootstrap: the interval has the middle 95 % of `samples` resampled test sets."""
     metric = sacrebleu.BLEU()
     score: Any = metric.corpus_score(hypotheses, [references], n_bootstrap=samples)
     return Interval(
@@ -66,26 +66,26 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], samples: int = SA
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> tuple[float, str]:
-    """chrF (Popović 2015), 0 to 100, and its signature."""
+    """Compute chrF (Popović 2015), 0 to 100; returns it and its signature."""
     metric = sacrebleu.CHRF()
     return metric.corpus_score(hypotheses, [references]).score, str(metric.get_signature())
 
 
 def bins(edges: Sequence[int]) -> list[Bin]:
-    """Bins that end at `edges` (rising), and one for all that is longer."""
+    """Return bins that end at `edges` (ascending), and one for all longer sources."""
     starts = [1, *(edge + 1 for edge in edges)]
     return [Bin(first, last) for first, last in zip(starts, [*edges, None], strict=True)]
 
 
 def words(line: str) -> int:
-    """Length of a source, in words between white space."""
+    """Return the length of a source in words, separated by white space."""
     return len(line.split())
 
 
 def bleu_by_length(
     sources: Sequence[str], hypotheses: Sequence[str], references: Sequence[str], edges: Sequence[int]
 ) -> list[LengthScore]:
-    """BLEU over each bin that has sentences in it; `edges` as for `bins`."""
+    """Compute BLEU over each bin that has sentences; `edges` as for `bins`."""
     found = []
     for each in bins(edges):
         chosen = [i for i, line in enumerate(sources) if words(line) in each]

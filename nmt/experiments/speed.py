@@ -1,4 +1,4 @@
-"""How fast the members train, measured in turns: machines drift, ratios of neighbours in time do not.
+"""Training speed of the members, measured in turns: a machine's speed drifts, ratios of adjacent timings do not.
 
 In the way of the data: configs and batches -> **speed** -> table.
 """
@@ -23,34 +23,34 @@ from nmt.training.loss import batch_loss
 from nmt.training.optim import WeightAverage, make_optimizer
 
 WARM_UP = 2
-"""rounds that do not count"""
+"""rounds that are not counted"""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a member trains."""
+    """The training speed of a member."""
 
     tokens_per_second: float
-    """target pieces, median over the rounds"""
+    """target pieces per second, median over the rounds"""
     ratio: float
-    """of its speed to the baseline's on the same batch, median over the rounds"""
+    """its speed over the baseline's on the same batch, median over the rounds (not the ratio of the medians)"""
 
 
 def measure(
     configs: dict[str, Config], baseline: str, batches: Sequence[Batch], vocabulary: int, threads: int
 ) -> dict[str, Speed]:
-    """Time the second training step of each member on each batch, in turns; a round is a batch, the first warm up.
+    """Time the second training step of each member on each batch, in turns; the first `WARM_UP` batches do not count.
 
-    `baseline` is one of `configs`. The device is idle before a clock is read.
+    `baseline` is one of `configs`. The device is synchronised before a clock is read.
     """
     torch.set_num_threads(threads)
     steps = {name: training_step(config, vocabulary) for name, config in configs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in configs}
     order = deque(steps.items())
     for batch in batches:
-        order.rotate(5)  # so that none is always the first, or always behind the same one
+        order.rotate(5)  # so that no member is always the first, or always follows the same one
         for name, step in order:
-            step(batch)  # the library makes kernels for new shapes; members of one size would share the first one's
+            step(batch)  # not timed: kernels are prepared for new shapes, and members of one size would share them
             seconds[name].append(step(batch))
     tokens = [batch.target_tokens for batch in batches[WARM_UP:]]
     counted = {name: times[WARM_UP:] for name, times in seconds.items()}
@@ -64,7 +64,7 @@ def measure(
 
 
 def training_step(config: Config, vocabulary: int) -> Callable[[Batch], float]:
-    """A function that makes one whole training step, as in `nmt.train`, and returns the seconds that it took."""
+    """Return a function that makes a training step, as in `nmt.train`, and returns the seconds it took."""
     options = config.training
     device = pick_device(options.device)
     torch.manual_seed(options.seed)

@@ -1,21 +1,22 @@
 """Rows of numbers as CSV, and the results as a Markdown table.
 
-In the way of the data: what the other modules measured -> **table** -> files, from which `figures` draws.
+In the way of the data: measurements of the other modules -> **table** -> CSV files -> results.md and figures.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from nmt.errors import NMTError
 from nmt.files import atomic_write
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of the same columns, the first line their names; floats with at most six significant digits."""
+    """Write rows with the same columns, after a line of their names; floats have at most six significant digits."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
@@ -27,7 +28,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; none when it is not there."""
+    """Return the rows of a CSV file, none if it does not exist."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -47,41 +48,69 @@ def write_matrix(path: Path, source: Sequence[str], target: Sequence[str], weigh
 
 
 def read_matrix(path: Path) -> tuple[list[str], list[str], list[list[float]]]:
-    """Source pieces, target pieces and weights (T, S), as written by `write_matrix`."""
+    """Return source pieces, target pieces and weights (T, S), as written by `write_matrix`."""
     with path.open(encoding="utf-8", newline="") as file:
         head, *rows = list(csv.reader(file))
     return head[1:], [row[0] for row in rows], [[float(weight) for weight in row[1:]] for row in rows]
 
 
-COLUMNS = (
-    ("model", "title", "{}"),
-    ("h", "hidden", "{}"),
-    ("parameters", "parameters", "{:,}"),
-    ("tokens/s", "speed_tokens_per_second", "{:,.0f}"),
-    ("speed", "speed_ratio", "{:.2f}"),
-    ("BLEU", "bleu", "{:.1f}"),
-    ("95 % interval", "interval", "{}"),
-    ("chrF", "chrf", "{:.1f}"),
-    ("perplexity", "perplexity", "{:.2f}"),
+COLUMNS: tuple[tuple[str, str, Callable[[str], object], str], ...] = (
+    ("model", "title", str, "{}"),
+    ("h", "hidden", int, "{}"),
+    ("parameters", "parameters", int, "{:,}"),
+    ("speed", "speed_ratio", float, "{:.2f}"),
+    ("tokens/s", "tokens_per_second", float, "{:,.0f}"),
+    ("BLEU", "bleu", float, "{:.1f}"),
+    ("95 % interval", "interval", str, "{}"),
+    ("chrF", "chrf", float, "{:.1f}"),
+    ("perplexity", "perplexity", float, "{:.2f}"),
 )
-"""heading, key and form of the columns of the Markdown table"""
+"""heading, key, type and format of the columns of the Markdown table"""
 
 
-def markdown(rows: Sequence[Mapping[str, Any]], baseline: str) -> str:
-    """The results for a reader: a table, and below it how they came about."""
-    lines = ["| " + " | ".join(heading for heading, _, _ in COLUMNS) + " |"]
+def write_markdown(out: Path, baseline: str) -> str:
+    """Write results.md from results.csv and speed.csv in the folder `out`; returns its text.
+
+    `baseline` is the member whose speed is 1. Raises `NMTError` if the files are missing.
+    """
+    rows = read_csv(out / "results.csv")
+    speeds = {row["member"]: float(row["tokens_per_second"]) for row in read_csv(out / "speed.csv")}
+    if not rows or baseline not in speeds:
+        raise NMTError(f"{out}: no results.csv and speed.csv of an experiment; run it without --redraw")
+    text = markdown(rows, baseline, speeds[baseline])
+    with atomic_write(out / "results.md") as file:
+        file.write(text.encode())
+    return text
+
+
+def markdown(rows: Sequence[Mapping[str, str]], baseline: str, baseline_speed: float) -> str:
+    """Format the rows of results.csv as a table with notes on how the numbers were obtained.
+
+    The ratio of the speeds is more exact than each speed, as the machine's own speed drifts between two measurements.
+    So the column tokens/s is the ratio times `baseline_speed`, the speed of the member `baseline`, and not the
+    member's own median, whose ratio to the baseline's may differ from the median of the ratios.
+    """
+    lines = ["| " + " | ".join(heading for heading, *_ in COLUMNS) + " |"]
     lines.append("|---|" + "---:|" * (len(COLUMNS) - 1))
     for row in rows:
-        values = {**row, "interval": f"{row['bleu_low']:.1f}–{row['bleu_high']:.1f}"}
-        lines.append("| " + " | ".join(form.format(values[key]) for _, key, form in COLUMNS) + " |")
+        values = {
+            **row,
+            "interval": f"{float(row['bleu_low']):.1f}–{float(row['bleu_high']):.1f}",
+            "tokens_per_second": str(float(row["speed_ratio"]) * baseline_speed),
+        }
+        lines.append("| " + " | ".join(form.format(kind(values[key])) for _, key, kind, form in COLUMNS) + " |")
     first = rows[0]
+    steps, tokens, sentences = (int(first[key]) for key in ("steps", "target_tokens", "sentences"))
     lines += [
         "",
-        f"{first['corpus']}: {first['steps']:,} steps, {first['target_tokens']:,} target pieces seen, the same batches "
-        f"in the same order for all, seed {first['seed']}. BLEU and chrF of the test set ({first['sentences']:,} "
-        f"sentences, beam {first['beam']}); perplexity a piece on the validation set, of the best model by validation "
-        f"BLEU. tokens/s: target pieces in training, all models measured in turns in one run, median of "
-        f"{first['speed_rounds']} rounds, CPU threads: {first['threads']}; speed: as a multiple of that of {baseline}.",
+        f"{first['corpus']}: {steps:,} steps, {tokens:,} target pieces seen, the same batches in the same order for "
+        f"all, seed {first['seed']}. BLEU and chrF of the test set ({sentences:,} sentences, beam {first['beam']}); "
+        "perplexity per piece on the validation set, of the best model by validation BLEU.",
+        "",
+        f"speed: training speed as a multiple of that of {baseline}. Each model is timed on the same "
+        f"{first['speed_rounds']} batches (CPU threads: {first['threads']}), all models in turns; the ratio is taken "
+        "for each batch, and the median of the ratios is given. tokens/s, target pieces per second: this ratio times "
+        f"{baseline_speed:,.0f}, the median speed of {baseline}.",
         "",
         f"- BLEU: `{first['bleu_signature']}`",
         f"- chrF: `{first['chrf_signature']}`",

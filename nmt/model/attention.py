@@ -1,8 +1,8 @@
-"""Attention: where to look in the source for each target piece.
+"""Attention: weighted sums of the encoder's states, with weights that depend on a state of the decoder.
 
-In the way of the data: encoder -> **attention** -> decoder. The encoder's states become a `Memory`, made once a
-sentence; the decoder asks it with queries, one or many at a time. What there was before attention, a fixed context, has
-the same interface and is in `nmt/context.py`.
+In the way of the data: encoder -> **attention** -> decoder. The `Memory` of a sentence (values, keys and mask) is
+computed once. Each query from the decoder then gives a context vector; several queries can be computed at once.
+`nmt/model/context.py` has the fixed contexts of models without attention, with the same interface.
 """
 
 # No `from __future__ import annotations`: TorchScript cannot resolve a NamedTuple's string annotations (pytorch#95858).
@@ -15,37 +15,37 @@ from nmt.search.interface import Memory
 
 
 class Attention(nn.Module):
-    """The interface: `memory` once a sentence, `forward` for each question."""
+    """The interface of all attentions: `memory` is called once per sentence, `forward` for each query."""
 
-    def __init__(self, context_size: int, looks: bool = True) -> None:
+    def __init__(self, context_size: int, query_dependent: bool = True) -> None:
         super().__init__()
         self.context_size = context_size
-        """width of a context"""
-        self.looks = looks
-        """whether the answer depends on the question"""
+        """width of a context vector"""
+        self.query_dependent = query_dependent
+        """whether the context depends on the query"""
 
     def memory(self, states: Tensor, summary: Tensor, mask: Tensor) -> Memory:
-        """Keep what can be asked for of the encoder's `states` (B, S, D) and its last state `summary` (B, D).
+        """Compute the memory from the encoder's `states` (B, S, D) and its final states `summary` (B, D).
 
         `mask` (B, S) is True on real pieces.
         """
         raise NotImplementedError
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Look up `query` (B, Q, H) in the memory of B sentences.
+        """Compute the context (B, Q, D) of each `query` (B, Q, H) from the memory of B sentences.
 
-        Returns the context (B, Q, D) and the attention weights (B, Q, S) in float32, zero on padding.
+        Returns the context and the attention weights (B, Q, S), in float32 and zero on padding.
         """
         raise NotImplementedError
 
 
 class BahdanauAttention(Attention):
-    """Additive attention: a small perceptron scores each source state (Bahdanau et al. 2015, A.1.2).
+    """Additive attention: a perceptron with one hidden layer scores each source state (Bahdanau et al. 2015, A.1.2).
 
         e_ij = v_a^T tanh(W_a s_i + U_a h_j)        alpha_i = softmax(e_i)        c_i = sum_j alpha_ij h_j
 
-    with s_i a decoder state (the query), h_j an encoder state (a value) and U_a h_j the key. All queries of a sentence
-    are asked at once: its K beams while decoding, its T target positions while training.
+    with s_i a decoder state (the query), h_j an encoder state (a value) and U_a h_j its key. All queries of a sentence
+    are computed at once: those of its K hypotheses during the search, of its T target positions in training.
     """
 
     def __init__(self, query_size: int, memory_size: int, attention_size: int) -> None:
@@ -56,22 +56,22 @@ class BahdanauAttention(Attention):
         nn.init.uniform_(self.energy, -(attention_size**-0.5), attention_size**-0.5)
 
     def memory(self, states: Tensor, summary: Tensor, mask: Tensor) -> Memory:
-        """The states are the values, U_a h_j (B, S, A) the keys."""
+        """Keep the states as values and U_a h_j (B, S, A) as keys."""
         return Memory(states, self.key(states), mask)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """See `Attention`."""
+        """Compute contexts (B, Q, D) and weights (B, Q, S), see `Attention`."""
         hidden = torch.tanh(self.query(query).unsqueeze(2) + memory.keys.unsqueeze(1))  # (B, Q, S, A)
         energies = torch.matmul(hidden, self.energy.to(hidden.dtype))  # (B, Q, S)
         return attend(energies, memory)
 
 
 class MultiHeadAttention(Attention):
-    """Several additive attentions side by side, each on its own share of the states (Chen et al. 2018, RNMT+).
+    """Several additive attentions in parallel, each on its own projection of the states (Chen et al. 2018, RNMT+).
 
         e^k_ij = v_k^T tanh(W_k s_i + U_k h_j)        c_i = [sum_j alpha^1_ij V_1 h_j ; sum_j alpha^2_ij V_2 h_j ; ...]
 
-    The heads share `attention_size` and `memory_size` evenly. The weights shown are the mean of all heads.
+    `attention_size` and `memory_size` are divided evenly among the heads. The returned weights are the mean over heads.
     """
 
     heads: Final[int]
@@ -86,13 +86,13 @@ class MultiHeadAttention(Attention):
         nn.init.uniform_(self.energy, -((attention_size // heads) ** -0.5), (attention_size // heads) ** -0.5)
 
     def memory(self, states: Tensor, summary: Tensor, mask: Tensor) -> Memory:
-        """The values V_k h_j (B, S, D) and the keys U_k h_j (B, S, A) of all heads side by side."""
+        """Keep V_k h_j (B, S, D) as values and U_k h_j (B, S, A) as keys, concatenated over the heads."""
         return Memory(self.value(states), self.key(states), mask)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """See `Attention`."""
+        """Compute contexts (B, Q, D) and weights (B, Q, S), see `Attention`."""
         hidden = torch.tanh(self.query(query).unsqueeze(2) + memory.keys.unsqueeze(1))  # (B, Q, S, A)
-        # One product for all heads: column k of the matrix holds v_k in the rows of head k.
+        # One matrix product for all heads: column k of the matrix has v_k in the rows of head k and zeros elsewhere.
         heads = torch.eye(self.heads, dtype=hidden.dtype, device=hidden.device)
         energy = self.energy.to(hidden.dtype).flatten().unsqueeze(1) * heads.repeat_interleave(self.energy.size(1), 0)
         energies = torch.matmul(hidden, energy)  # (B, Q, S, heads)
@@ -103,12 +103,12 @@ class MultiHeadAttention(Attention):
 
 
 class LuongDotAttention(Attention):
-    """The scalar product of decoder and encoder state, of one size (Luong et al. 2015, eq. 8).
+    """Scalar product of decoder and encoder state, of equal width (Luong et al. 2015, eq. 8).
 
         e_ij = s_i^T h_j / sqrt(D)
 
-    Luong's has no divisor, and no layer norm either: the products of normalised states are so large that a softmax of
-    them is all on one piece from the start, and learns nothing (Vaswani et al. 2017, 3.2.1).
+    The paper has no divisor, but no layer norm either. The products of normalised states are so large that their
+    softmax saturates on one piece from the start and has hardly any gradient (Vaswani et al. 2017, 3.2.1).
     """
 
     def __init__(self, memory_size: int) -> None:
@@ -116,20 +116,21 @@ class LuongDotAttention(Attention):
         self.scale = memory_size**-0.5
 
     def memory(self, states: Tensor, summary: Tensor, mask: Tensor) -> Memory:
-        """The states are their own keys."""
+        """Keep the states as values and as keys."""
         return Memory(states, states, mask)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """See `Attention`."""
+        """Compute contexts (B, Q, D) and weights (B, Q, S), see `Attention`."""
         return attend(torch.bmm(query * self.scale, memory.keys.transpose(1, 2)), memory)
 
 
 class LuongGeneralAttention(Attention):
-    """The scalar product with a matrix between the states (Luong et al. 2015, eq. 8).
+    """Bilinear form of decoder and encoder state (Luong et al. 2015, eq. 8).
 
         e_ij = s_i^T W_a h_j / sqrt(H)
 
-    The divisor is as in `LuongDotAttention`; a smaller W_a would give the same energies, but change too fast.
+    The divisor has the same reason as in `LuongDotAttention`. A smaller initial W_a would give the same energies, but
+    updates of the usual size would change it too fast.
     """
 
     def __init__(self, query_size: int, memory_size: int) -> None:
@@ -138,18 +139,18 @@ class LuongGeneralAttention(Attention):
         self.key = nn.Linear(memory_size, query_size, bias=False)  # W_a
 
     def memory(self, states: Tensor, summary: Tensor, mask: Tensor) -> Memory:
-        """The states are the values, W_a h_j (B, S, H) the keys."""
+        """Keep the states as values and W_a h_j (B, S, H) as keys."""
         return Memory(states, self.key(states), mask)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """See `Attention`."""
+        """Compute contexts (B, Q, D) and weights (B, Q, S), see `Attention`."""
         return attend(torch.bmm(query * self.scale, memory.keys.transpose(1, 2)), memory)
 
 
 def normalise(energies: Tensor, mask: Tensor) -> Tensor:
-    """The softmax of `energies` (..., S) over the real source pieces, where `mask` (..., 1, S) is True.
+    """Compute the softmax of `energies` (..., Q, S) over the real source pieces, where `mask` (..., S) is True.
 
-    At least in float32: in half precision the weights of a long sentence no longer sum to one.
+    The softmax is in float32 at least: in half precision the weights of a long sentence do not sum to one.
     """
     if energies.dtype != torch.float64:
         energies = energies.float()
@@ -157,7 +158,7 @@ def normalise(energies: Tensor, mask: Tensor) -> Tensor:
 
 
 def attend(energies: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-    """Sum the values by the normalised `energies` (B, Q, S).
+    """Compute contexts from `energies` (B, Q, S): normalise them, and sum the values with the resulting weights.
 
     Returns the context (B, Q, D) and the weights (B, Q, S) in float32.
     """

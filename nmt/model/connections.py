@@ -1,7 +1,7 @@
-"""Connections: what the next layer reads of a layer's output and of what that layer itself has read.
+"""Connections around a layer: how a layer's input and output combine into the next layer's input.
 
-In the way of the data: around each layer of **encoder** and **decoder** above the first. Each takes what is `below` the
-layer (N, T, I) and the layer's output `above` (N, T, H) and gives (N, T, `size`).
+In the way of the data: around each layer of **encoder** and **decoder** but the lowest. A connection takes the layer's
+input (N, T, I) and output (N, T, O) and returns the next layer's input (N, T, `size`).
 """
 
 from __future__ import annotations
@@ -11,69 +11,72 @@ from torch import Tensor, nn
 
 
 class Connection(nn.Module):
-    """The interface; `size` is the width of what comes out."""
+    """The interface of all connections."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
+        """width of the combined output"""
 
-    def forward(self, below: Tensor, above: Tensor) -> Tensor:
-        """What the next layer reads."""
+    def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Combine the `inputs` (N, T, I) and `outputs` (N, T, O) of a layer: (N, T, size)."""
         raise NotImplementedError
 
 
-class Straight(Connection):
-    """The layer's output alone: plain stacking."""
+class NoSkip(Connection):
+    """Plain stacking: the layer's output alone."""
 
-    def __init__(self, below_size: int, above_size: int) -> None:
-        super().__init__(above_size)
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(output_size)
 
-    def forward(self, below: Tensor, above: Tensor) -> Tensor:
-        """above"""
-        return above
+    def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Return y, the layer's output."""
+        return outputs
 
 
 class Residual(Connection):
-    """The layer adds to what it has read (He et al. 2016; Wu et al. 2016, 3.1). Both are of one size."""
+    """Residual connection: the sum of input and output, of equal width (He et al. 2016; Wu et al. 2016, 3.1)."""
 
-    def __init__(self, below_size: int, above_size: int) -> None:
-        super().__init__(above_size)
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(output_size)
 
-    def forward(self, below: Tensor, above: Tensor) -> Tensor:
-        """below + above"""
-        return below + above
+    def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Compute x + y."""
+        return inputs + outputs
 
 
 class Highway(Connection):
-    """A gate chooses between the layer's output and what it has read (Srivastava et al. 2015, eq. 3); of one size.
+    """Highway connection: a gate mixes input and output, of equal width (Srivastava et al. 2015, eq. 3).
 
-    t = sigmoid(W x + b) with x what is below; the gate starts half open.
+        t = sigmoid(W x + b)        t * y + (1 - t) * x
+
+    with x the layer's input and y its output. b starts at zero, so the gate starts half open.
     """
 
-    def __init__(self, below_size: int, above_size: int) -> None:
-        super().__init__(above_size)
-        self.gate = nn.Linear(below_size, above_size)
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(output_size)
+        self.gate = nn.Linear(input_size, output_size)
         nn.init.zeros_(self.gate.bias)
 
-    def forward(self, below: Tensor, above: Tensor) -> Tensor:
-        """t * above + (1 - t) * below"""
-        transform = torch.sigmoid(self.gate(below))
-        return transform * above + (1.0 - transform) * below
+    def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Compute t * y + (1 - t) * x."""
+        transform = torch.sigmoid(self.gate(inputs))
+        return transform * outputs + (1.0 - transform) * inputs
 
 
 class Dense(Connection):
-    """The next layer reads the outputs of all layers before it (Huang et al. 2017)."""
+    """Dense connection: the next layer reads the outputs of all layers below it (Huang et al. 2017)."""
 
-    def __init__(self, below_size: int, above_size: int) -> None:
-        super().__init__(below_size + above_size)
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size + output_size)
 
-    def forward(self, below: Tensor, above: Tensor) -> Tensor:
-        """[below ; above]"""
-        return torch.cat([below, above], dim=-1)
+    def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Concatenate [x ; y]."""
+        return torch.cat([inputs, outputs], dim=-1)
 
 
-CONNECTIONS: dict[str, type[Straight | Residual | Highway | Dense]] = {
-    "none": Straight,
+CONNECTIONS: dict[str, type[NoSkip | Residual | Highway | Dense]] = {
+    "none": NoSkip,
     "residual": Residual,
     "highway": Highway,
     "dense": Dense,

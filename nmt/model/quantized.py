@@ -1,31 +1,31 @@
-"""int8 weights: a quarter of the size, and on a CPU with VNNI several times the speed.
+"""int8 weights: a quarter of the size and, on a CPU with VNNI, several times the speed.
 
-In the way of the data: **export** turns the matrices of a trained model into these before it is scripted; the exported
-file carries their code.
+In the way of the data: **export** replaces the Linear and Embedding layers of a trained model by these before the model
+is scripted. The exported file contains their code.
 
-torch's own dynamic quantisation scales the activations of a whole batch by one number, so that a sentence's
-translation would depend on its neighbours. Here each row has its own scale, and sums of int8 products are exact: the
-result for a row is the same in every batch. It also stores a tied embedding once.
+torch's own dynamic quantisation scales the activations of a whole batch by one number, so the translation of a sentence
+would depend on the other sentences of its batch. Here each row has its own scale, and sums of int8 products are exact:
+the result for a row is the same in every batch. A tied embedding is stored once.
 """
 
-# No `from __future__ import annotations`: TorchScript reads the annotations of the modules.
+# No `from __future__ import annotations`: TorchScript evaluates the annotations of the modules.
 import copy
 
 import torch
 from torch import Tensor, nn
 
 _LEVELS = 127.0
-_TINY = 1e-12  # keeps a row of zeros from dividing by zero
+_TINY = 1e-12  # avoids a division by zero for a row of zeros
 
 
 def quantise_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """`weight` (O, I) as int8 (O, I) and one scale a row (O,): weight ~ int8 * scale."""
+    """Quantise `weight` (O, I): int8 (O, I) and one scale per row (O,), with weight ~ int8 * scale."""
     scale = weight.float().abs().amax(dim=1).clamp_min(_TINY) / _LEVELS
     return torch.round(weight.float() / scale.unsqueeze(1)).to(torch.int8), scale
 
 
 class Int8Linear(nn.Module):
-    """y = x W^T + b with W in int8, one scale an output, and x rounded to int8, one scale a row."""
+    """y = x W^T + b with W in int8, one scale per output, and x rounded to int8, one scale per row."""
 
     weight: Tensor
     scale: Tensor
@@ -37,7 +37,7 @@ class Int8Linear(nn.Module):
         self.register_buffer("scale", scale)  # (O,)
         self.register_buffer("bias", torch.zeros_like(scale) if bias is None else bias.detach().float())
         self.integer_products = True
-        """set at load: whether this device multiplies int8 exactly; else the weights are widened at each call"""
+        """whether this device computes int8 products exactly, set on loading; else weights are widened in each call"""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map `inputs` (..., I) float32 to (..., O) float32."""
@@ -52,7 +52,7 @@ class Int8Linear(nn.Module):
 
 
 class Int8Embedding(nn.Module):
-    """A table of rows in int8, one scale a row."""
+    """An embedding table in int8, one scale per row."""
 
     weight: Tensor
     scale: Tensor
@@ -63,17 +63,17 @@ class Int8Embedding(nn.Module):
         self.register_buffer("scale", scale)  # (V,)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Look up `ids` (...) as (..., E) float32."""
+        """Look up the embeddings (..., E), float32, of `ids` (...)."""
         return nn.functional.embedding(ids, self.weight).to(self.scale.dtype) * self.scale[ids].unsqueeze(-1)
 
 
 def quantise(model: nn.Module) -> nn.Module:
-    """A copy of `model` in evaluation mode with all Linear and Embedding weights in int8; shared ones stay shared.
+    """Return a copy of `model` in evaluation mode with all Linear and Embedding weights in int8; tied ones stay tied.
 
-    Layers that hand their weights to a fused kernel say so by an attribute `fused`, which is switched off.
+    The attribute `fused` of a layer means that a fused kernel reads its weights; it is set to False.
     """
     model = copy.deepcopy(model).eval()
-    tables: dict[int, tuple[Tensor, Tensor]] = {}  # by address, so that a tied weight gives one table
+    tables: dict[int, tuple[Tensor, Tensor]] = {}  # by address, so that tied weights give one table
 
     def table(weight: Tensor) -> tuple[Tensor, Tensor]:
         return tables.setdefault(weight.data_ptr(), quantise_rows(weight.detach()))

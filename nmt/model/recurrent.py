@@ -1,7 +1,7 @@
-"""Recurrent layers: the cell that carries a state along a sequence, as tanh RNN, GRU or LSTM.
+"""Recurrent layers: tanh RNN, GRU and LSTM.
 
-In the way of the data: used by **encoder** and **decoder**. A layer takes a sequence and a state and gives a sequence
-and the state behind it; it keeps nothing between calls. One step is a sequence of length one.
+In the way of the data: the layers of **encoder** and **decoder**. A layer takes a sequence and an initial state and
+returns the outputs and the final state; it keeps no state between calls. A single step is a sequence of length one.
 """
 
 # No `from __future__ import annotations`: TorchScript cannot resolve a string `Final[...]`.
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 
 class Recurrent(nn.Module):
-    """One layer in one direction; the cells below say what a step is.
+    """One recurrent layer in one direction; the subclasses define the step.
 
         a_t = W x_t + b,     u_t = U h_{t-1}
         a_t = LN(W x_t),     u_t = LN(U h_{t-1})        with `norm` (Ba et al. 2016, eq. 20)
 
-    The state is a list of tensors (N, H), the output h first. Sequences run through torch's fused kernels; a single
-    step, normalised cells, and layers whose weights were quantised (`fused` False), through `step`.
+    The state is a list of tensors (N, H), the output h first. Sequences are computed by torch's fused kernels. Single
+    steps, normalised cells and layers with quantised weights (`fused` is False) are computed by `step`.
     """
 
-    states: Final[int]
+    tensors_per_state: Final[int]
     fused: Final[bool]
 
     def __init__(
@@ -30,19 +30,19 @@ class Recurrent(nn.Module):
         hidden_size: int,
         *,
         gates: int,
-        states: int = 1,
+        tensors_per_state: int = 1,
         hidden_bias: bool = False,
         norm: bool = False,
         fused: bool = True,
     ) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.states = states
-        """tensors in the state"""
+        self.tensors_per_state = tensors_per_state
+        """1, or 2 for the LSTM"""
         self.fused = fused and not norm
-        self.input = nn.Linear(input_size, gates * hidden_size, bias=not norm)  # W, b; the gates one after another
+        self.input = nn.Linear(input_size, gates * hidden_size, bias=not norm)  # W, b; the gates are concatenated
         self.hidden = nn.Linear(hidden_size, gates * hidden_size, bias=hidden_bias and not norm)  # U
-        # Their own biases stand for b.
+        # With layer norm, its own bias takes the place of b.
         self.input_norm = nn.LayerNorm(gates * hidden_size) if norm else nn.Identity()
         self.hidden_norm = nn.LayerNorm(gates * hidden_size) if norm else nn.Identity()
         nn.init.xavier_uniform_(self.input.weight)
@@ -53,8 +53,8 @@ class Recurrent(nn.Module):
                 nn.init.zeros_(linear.bias)
 
     def forward(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Run along `inputs` (N, T, I) from `state`: the outputs (N, T, H) and the state behind the last one."""
-        if self.fused:  # noqa: SIM102 - alone it is a constant, so that scripting drops the branch for int8 weights
+        """Process `inputs` (N, T, I) from `state`; returns the outputs (N, T, H) and the final state."""
+        if self.fused:  # noqa: SIM102 - a condition of its own is a constant: scripting drops the branch for int8 weights
             if inputs.size(1) > 1:
                 return self.sequence(inputs, state)
         projected = self.input_norm(self.input(inputs))
@@ -65,17 +65,17 @@ class Recurrent(nn.Module):
         return torch.stack(outputs, dim=1), state
 
     def step(self, inputs: Tensor, hidden: Tensor, state: list[Tensor]) -> list[Tensor]:
-        """The next state from a_t `inputs` and u_t `hidden`, each (N, gates * H), and the last state."""
+        """Compute the next state from `inputs` a_t and `hidden` u_t, each (N, gates * H), and the previous state."""
         raise NotImplementedError
 
     def sequence(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The same as `forward`, by torch's fused kernel."""
+        """Compute `forward` by torch's fused kernel."""
         raise NotImplementedError
 
     def zero_state(self, like: Tensor) -> list[Tensor]:
-        """The state of zeros for the rows of `like` (N, ...), of its type and device."""
+        """Return a state of zeros for the rows of `like` (N, ...), of its type and on its device."""
         zeros = like.new_zeros(like.size(0), self.hidden_size)
-        return [zeros] * self.states
+        return [zeros] * self.tensors_per_state
 
 
 class RNN(Recurrent):
@@ -85,20 +85,20 @@ class RNN(Recurrent):
         super().__init__(input_size, hidden_size, gates=1, norm=norm, fused=fused)
 
     def step(self, inputs: Tensor, hidden: Tensor, state: list[Tensor]) -> list[Tensor]:
-        """h_t"""
+        """Compute h_t."""
         return [torch.tanh(inputs + hidden)]
 
     def sequence(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """By torch.rnn_tanh."""
+        """Compute `forward` by `torch.rnn_tanh`."""
         bias = self.input.bias
-        weights = [self.input.weight, self.hidden.weight, bias, torch.zeros_like(bias)]
+        weights = [self.input.weight, self.hidden.weight, bias, torch.zeros_like(bias)]  # the kernel takes two biases
         initial = state[0].unsqueeze(0).contiguous()
         outputs, hidden = torch.rnn_tanh(inputs, initial, weights, True, 1, 0.0, self.training, False, True)
         return outputs, [hidden.squeeze(0)]
 
 
 class GRU(Recurrent):
-    """One GRU layer (Cho et al. 2014), the reset gate behind the product, as in torch and cuDNN.
+    """A GRU layer (Cho et al. 2014), with the reset gate applied after the matrix product, as in torch and cuDNN.
 
     r, z = sigmoid(a^r + u^r), sigmoid(a^z + u^z)        n = tanh(a^n + r * u^n)
     h_t = (1 - z) * n + z * h_{t-1}
@@ -108,14 +108,14 @@ class GRU(Recurrent):
         super().__init__(input_size, hidden_size, gates=3, hidden_bias=True, norm=norm, fused=fused)
 
     def step(self, inputs: Tensor, hidden: Tensor, state: list[Tensor]) -> list[Tensor]:
-        """h_t"""
+        """Compute h_t."""
         reset_in, update_in, new_in = inputs.chunk(3, dim=-1)
         reset, update, new = hidden.chunk(3, dim=-1)
         candidate = torch.tanh(new_in + torch.sigmoid(reset_in + reset) * new)
         return [torch.lerp(candidate, state[0].to(candidate.dtype), torch.sigmoid(update_in + update))]
 
     def sequence(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """By torch.gru."""
+        """Compute `forward` by `torch.gru`."""
         weights = [self.input.weight, self.hidden.weight, self.input.bias, self.hidden.bias]
         initial = state[0].unsqueeze(0).contiguous()
         outputs, hidden = torch.gru(inputs, initial, weights, True, 1, 0.0, self.training, False, True)
@@ -123,29 +123,29 @@ class GRU(Recurrent):
 
 
 class LSTM(Recurrent):
-    """One LSTM layer (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000). The state is [h, c].
+    """An LSTM layer (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000). The state is [h, c].
 
     i, f, g, o = a_t + u_t
-    c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g)        h_t = sigmoid(o) * tanh(c_t), with `norm` of LN(c_t)
+    c_t = sigmoid(f) * c_{t-1} + sigmoid(i) * tanh(g)        h_t = sigmoid(o) * tanh(c_t); with `norm`, of LN(c_t)
     """
 
     def __init__(self, input_size: int, hidden_size: int, *, norm: bool = False, fused: bool = True) -> None:
-        super().__init__(input_size, hidden_size, gates=4, states=2, norm=norm, fused=fused)
+        super().__init__(input_size, hidden_size, gates=4, tensors_per_state=2, norm=norm, fused=fused)
         self.cell_norm = nn.LayerNorm(hidden_size) if norm else nn.Identity()
-        # A forget gate that starts open lets gradients reach far back (Jozefowicz et al. 2015).
+        # A forget gate that starts open lets gradients flow over many time steps (Jozefowicz et al. 2015).
         bias: Tensor = (self.input_norm if norm else self.input).bias  # type: ignore[assignment]
         nn.init.ones_(bias.data[hidden_size : 2 * hidden_size])
 
     def step(self, inputs: Tensor, hidden: Tensor, state: list[Tensor]) -> list[Tensor]:
-        """[h_t, c_t]"""
+        """Compute [h_t, c_t]."""
         i, f, g, o = (inputs + hidden).chunk(4, dim=-1)
         cell = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
         return [torch.sigmoid(o) * torch.tanh(self.cell_norm(cell)), cell]
 
     def sequence(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """By torch.lstm."""
+        """Compute `forward` by `torch.lstm`."""
         bias = self.input.bias
-        weights = [self.input.weight, self.hidden.weight, bias, torch.zeros_like(bias)]
+        weights = [self.input.weight, self.hidden.weight, bias, torch.zeros_like(bias)]  # the kernel takes two biases
         initial = [s.unsqueeze(0).contiguous() for s in state]
         outputs, hidden, cell = torch.lstm(inputs, initial, weights, True, 1, 0.0, self.training, False, True)
         return outputs, [hidden.squeeze(0), cell.squeeze(0)]

@@ -1,12 +1,20 @@
 """The translation model: embeddings, encoder, attention, decoder and output layer in one scriptable module.
 
-In the way of the data: batches -> **model** -> loss (training), pieces -> **model** -> search (translation). Here, and
-nowhere else, the words of the config become modules.
+In the way of the data: batches -> **model** -> loss (training), pieces -> **model** -> search (translation). This is
+the only module of `nmt/model` that reads the config: it selects the class that each option names.
 
-Dimension key, used in every docstring and comment:
+Legend of dimensions, for the docstrings and comments of the whole project:
 
-    B sentences    K beam    N = B * K rows    S source pieces    T target pieces    V vocabulary
-    E embedding    H decoder state    D memory (encoder state)    A attention
+    B  sentences of a batch; in the search, slots       E  embedding, also the readout
+    K  hypotheses of a sentence (the beam)              H  hidden state of a recurrent layer
+    N  rows, N = B * K (K = 1 outside the search)       D  encoder state, also a value of the memory and a context
+    S  source pieces                                    A  hidden layer of an additive attention
+    T  target pieces                                    I  input of a layer or of a linear map
+    V  vocabulary                                       O  output of a layer or of a linear map
+    Q  queries to the attention, per sentence           M  real target pieces of a batch, without padding (loss)
+    L  longest target that fits, in pieces (search)     P  pieces of a given target prefix (search)
+    R  rows selected from a larger tensor (search)      n  any number, such as n-best hypotheses
+    ·  any width
 """
 
 from __future__ import annotations
@@ -16,7 +24,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from nmt.config import ModelConfig
+from nmt.config import DecoderConfig, EncoderConfig, ModelConfig
 from nmt.model.attention import (
     Attention,
     BahdanauAttention,
@@ -30,9 +38,10 @@ from nmt.model.context import FixedContext, NoContext
 from nmt.model.decoder import Decoder
 from nmt.model.dropout import VariationalDropout, WordDropout
 from nmt.model.encoder import BidirectionalLayer, Encoder, ForwardLayer
+from nmt.model.layers import LayerOptions
 from nmt.model.readout import AttentionalOutput, DeepOutput
 from nmt.model.recurrent import GRU, LSTM, RNN
-from nmt.model.wiring import WIRINGS, Layers
+from nmt.model.wiring import WIRINGS
 from nmt.search.interface import Memory
 from nmt.text.special_ids import PAD
 
@@ -40,9 +49,9 @@ CELLS = {"lstm": LSTM, "gru": GRU, "rnn": RNN}
 
 
 class Seq2Seq(nn.Module):
-    """p(target | source) as a product over target pieces, each given the pieces before it and the source.
+    """p(target | source), factorised into the probabilities of the target pieces, each given its prefix and the source.
 
-    `forward` gives the readouts of whole sentences with teacher forcing; `encode` and `step` decode piece by piece.
+    `forward` computes the readouts of whole sentences with teacher forcing; `encode` and `step` decode step by step.
     """
 
     def __init__(self, config: ModelConfig, vocabulary: int) -> None:
@@ -52,9 +61,9 @@ class Seq2Seq(nn.Module):
         self.embedding = nn.Embedding(vocabulary, width, padding_idx=PAD)
         self.output = nn.Linear(width, vocabulary)
         nn.init.zeros_(self.output.bias)
-        if config.tying != "none":  # target and output share a table (Press & Wolf 2017)
+        if config.tying != "none":  # target embedding and output layer share their weights (Press & Wolf 2017)
             self.output.weight = self.embedding.weight
-        table = torch.empty(vocabulary, width)  # not yet random
+        table = torch.empty(vocabulary, width)  # not yet initialised: the loop below does it for every table
         self.source_embedding = nn.Embedding(vocabulary, width, padding_idx=PAD, _weight=table)
         if config.tying == "three_way":
             self.source_embedding.weight = self.embedding.weight
@@ -80,41 +89,52 @@ class Seq2Seq(nn.Module):
         return dropped
 
     def encode(self, src: Tensor, lengths: Tensor) -> tuple[Memory, list[Tensor]]:
-        """Read `src` (B, S), of which `lengths` (B,) pieces are real: memory and first decoder state, each (B, ·)."""
+        """Encode `src` (B, S), whose sentences have `lengths` (B,) pieces; padding is ignored.
+
+        Returns the memory and the decoder's initial state, a list of tensors (B, ·).
+        """
         states, summary = self.encoder(self.embed_source(src), lengths)
         mask = torch.arange(src.size(1), device=src.device).unsqueeze(0) < lengths.unsqueeze(1)
-        return self.decoder.open(states, summary, mask)
+        return self.decoder.start(states, summary, mask)
 
     def step(self, tokens: Tensor, state: list[Tensor], memory: Memory) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Read one piece `tokens` (N,) on each row: logits (N, V), the next state, attention weights (N, S)."""
+        """Decode one step from the previous pieces `tokens` (N,).
+
+        Returns the logits (N, V) of the next piece, the next state and the attention weights (N, S).
+        """
         readout, state, weights = self.decoder(self.embed_target(tokens.unsqueeze(1)), state, memory)
         return self.output(readout.squeeze(1)), state, weights.squeeze(1)
 
     def forward(self, src: Tensor, lengths: Tensor, tgt_in: Tensor) -> Tensor:
-        """Teacher forcing: readouts (B, T, E) behind each prefix of `tgt_in` (B, T); `output` makes logits of them."""
+        """Compute the readouts (B, T, E) after each prefix of `tgt_in` (B, T), with teacher forcing.
+
+        `src` (B, S) and `lengths` (B,) are as in `encode`. `output` maps readouts to logits.
+        """
         memory, state = self.encode(src, lengths)
         readout: Tensor = self.decoder(self.embed_target(tgt_in), state, memory)[0]
         return readout
 
 
-def make_encoder(config: ModelConfig) -> Encoder:
-    """The encoder of a config."""
-    encoder = config.encoder
-    return Encoder(
-        partial(CELLS[encoder.cell], norm=config.cell_norm),
-        BidirectionalLayer if encoder.bidirectional else ForwardLayer,
-        config.embedding,
-        encoder.hidden,
-        encoder.layers,
-        CONNECTIONS[encoder.connections],
-        config.dropout,
-        config.layer_norm,
-        config.reverse_source,
+def layer_options(config: ModelConfig, side: EncoderConfig | DecoderConfig) -> LayerOptions:
+    """Build the options of the recurrent layers of one side, encoder or decoder."""
+    return LayerOptions(
+        cell=partial(CELLS[side.cell], norm=config.cell_norm),
+        connection=CONNECTIONS[side.connections],
+        hidden_size=side.hidden,
+        count=side.layers,
+        layer_norm=config.layer_norm,
     )
 
 
+def make_encoder(config: ModelConfig) -> Encoder:
+    """Build the encoder of a config."""
+    options = layer_options(config, config.encoder)
+    layer = BidirectionalLayer if config.encoder.bidirectional else ForwardLayer
+    return Encoder(options, layer, config.embedding, config.dropout, config.reverse_source)
+
+
 def make_attention(config: ModelConfig, memory_size: int) -> Attention:
-    """What the decoder asks about encoder states of `memory_size`: an attention, or a fixed context in its place."""
+    """Build the attention over encoder states of width `memory_size`, or the fixed context in its place."""
     decoder = config.decoder
     if decoder.attention == "none":
         return FixedContext(memory_size) if decoder.context == "every_step" else NoContext()
@@ -128,18 +148,11 @@ def make_attention(config: ModelConfig, memory_size: int) -> Attention:
 
 
 def make_decoder(config: ModelConfig, memory_size: int) -> Decoder:
-    """The decoder of a config, for encoder states of `memory_size`."""
+    """Build the decoder of a config, for encoder states of width `memory_size`."""
     decoder = config.decoder
     input_size = config.embedding * (2 if decoder.input_feeding else 1)
     attention = make_attention(config, memory_size)
-    layers = Layers(
-        partial(CELLS[decoder.cell], norm=config.cell_norm),
-        CONNECTIONS[decoder.connections],
-        decoder.hidden,
-        decoder.layers,
-        config.layer_norm,
-    )
-    wiring = WIRINGS[decoder.wiring](layers, attention, input_size)
+    wiring = WIRINGS[decoder.wiring](layer_options(config, decoder), attention, input_size)
     bridge = BRIDGES[decoder.initial_state](memory_size, decoder.hidden, decoder.layers)
     readout = (DeepOutput if decoder.deep_output else AttentionalOutput)(
         wiring.size, attention.context_size, input_size, config.embedding

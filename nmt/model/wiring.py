@@ -1,212 +1,207 @@
-"""Wirings: which state of the decoder asks the attention, and which layers read the answer.
+"""Wirings: which state of the decoder is the attention's query, and which of its layers read the context.
 
-In the way of the data: inside the **decoder**. Four published decoders, each a few lines of `forward`. What they ask
-may be an attention (`nmt/attention.py`) or a fixed context (`nmt/context.py`): it is one line in each of them.
+In the way of the data: inside the **decoder**. Each wiring is a published decoder in a few lines of `forward`. The
+attention (`nmt/model/attention.py`) or the fixed context in its place (`nmt/model/context.py`) is one line in each.
 """
 
 # No `from __future__ import annotations`: TorchScript cannot resolve a string `Final[...]`.
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from nmt.model.attention import Attention
-from nmt.model.connections import Connection, Straight
-from nmt.model.dropout import drop
-from nmt.model.recurrent import Recurrent
+from nmt.model.connections import NoSkip
+from nmt.model.dropout import DropoutMasks, drop
+from nmt.model.layers import LayerOptions
 from nmt.search.interface import Memory
 
 
-@dataclass(frozen=True)
-class Layers:
-    """What the layers of a decoder have in common."""
-
-    cell: Callable[[int, int], Recurrent]
-    """makes a recurrent layer of input and hidden size"""
-    connection: Callable[[int, int], Connection]
-    """makes what stands around each layer above the first"""
-    hidden_size: int
-    count: int
-    layer_norm: bool
-
-    def norm(self) -> nn.Module:
-        """What a layer's output goes through."""
-        return nn.LayerNorm(self.hidden_size) if self.layer_norm else nn.Identity()
-
-
 class Stack(nn.Module):
-    """Recurrent layers upon one another; each reads what is below it and, where `context_size` is not 0, the context.
+    """A stack of recurrent layers, each of which reads the layer below and, if `context_size` is not 0, the context.
 
-        s^l_t = LSTM_l([x ; c_t], s^l_{t-1}),  x = y_{t-1} or s^{l-1}_t;  then layer norm, dropout and the connection
+        s^l_t = LSTM_l([x^l_t ; c_t], s^l_{t-1})        x^{l+1}_t = connection_l(x^l_t, dropout(LN(s^l_t)))
 
-    count: how many. upper: whether they stand on another layer, so that the lowest of them is connected too. mask: the
-    number of the lowest one's dropout mask.
+    with x^1_t the input, LSTM for any cell, and s^l_t its hidden state where it is an output. count: layers in this
+    stack. upper: whether the input is the output of another recurrent layer, so that the lowest layer has a connection
+    around it too.
     """
 
-    reads_context: Final[bool]
+    uses_context: Final[bool]
 
     def __init__(
-        self, layers: Layers, count: int, input_size: int, context_size: int, *, upper: bool = False, mask: int = 1
+        self, options: LayerOptions, count: int, input_size: int, context_size: int, *, upper: bool = False
     ) -> None:
         super().__init__()
-        self.reads_context = context_size > 0
-        self.mask = mask
-        self.states = 0
+        self.uses_context = context_size > 0
+        self.tensors_per_state = 0
         """tensors in the state of a layer"""
         self.cells, self.norms, self.connections = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         size = input_size
         for depth in range(count):
-            cell = layers.cell(size + context_size, layers.hidden_size)
-            connect = (layers.connection if depth or upper else Straight)(size, layers.hidden_size)
-            self.states = cell.states
+            cell = options.cell(size + context_size, options.hidden_size)
+            connection = (options.connection if depth or upper else NoSkip)(size, options.hidden_size)
+            self.tensors_per_state = cell.tensors_per_state
             self.cells.append(cell)
-            self.norms.append(layers.norm())
-            self.connections.append(connect)
-            size = connect.size
+            self.norms.append(options.norm(options.hidden_size))
+            self.connections.append(connection)
+            size = connection.size
         self.size = size
+        """width of the outputs"""
 
     def forward(
-        self, inputs: Tensor, context: Tensor, state: list[Tensor], masks: list[Tensor]
+        self, inputs: Tensor, context: Tensor, state: list[Tensor], masks: list[Tensor | None]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Run `inputs` (N, T, I) and `context` (N, T, D) up the layers: outputs (N, T, size) and the next state."""
+        """Run the layers on `inputs` (N, T, I) and `context` (N, T, D), with one dropout mask per layer.
+
+        Returns the outputs (N, T, size) and the next state.
+        """
         outputs = inputs
         next_state: list[Tensor] = []
-        for i, (cell, norm, connect) in enumerate(zip(self.cells, self.norms, self.connections)):  # noqa: B905 (TorchScript)
-            reads = torch.cat([outputs, context], dim=-1) if self.reads_context else outputs
-            begin = len(next_state)
-            above, above_state = cell(reads, state[begin : begin + self.states])
-            outputs = connect(outputs, drop(norm(above), masks, self.mask + i))
-            next_state = next_state + above_state
+        for i, (cell, norm, connection) in enumerate(zip(self.cells, self.norms, self.connections)):  # noqa: B905 (TorchScript)
+            cell_inputs = torch.cat([outputs, context], dim=-1) if self.uses_context else outputs
+            start = len(next_state)
+            hidden, layer_state = cell(cell_inputs, state[start : start + self.tensors_per_state])
+            outputs = connection(outputs, drop(norm(hidden), masks[i]))
+            next_state = next_state + layer_state
         return outputs, next_state
 
 
 class Wiring(nn.Module):
-    """What the wirings share. Dropout masks: number 0 is for the context, number l for layer l."""
+    """The base of all wirings."""
 
     parallel: Final[bool]
     size: int
     """width of the outputs"""
 
-    def __init__(self, layers: Layers, attention: Attention, states: int, parallel: bool) -> None:
+    def __init__(self, options: LayerOptions, attention: Attention, tensors_per_state: int, parallel: bool) -> None:
         super().__init__()
         self.attention = attention
-        self.states = states
+        self.tensors_per_state = tensors_per_state
         """tensors in the state of a layer"""
         self.parallel = parallel
         """whether all target positions can be computed at once"""
-        self.mask_sizes = [attention.context_size] + [layers.hidden_size] * layers.count
+        self.layer_sizes = [options.hidden_size] * options.count
 
-    def ask(self, query: Tensor, memory: Memory, masks: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The context (N, T, D) and weights (N, T, S) for `query` (N, T, H), at `memory` of B sentences, N = B * K."""
+    def attend(self, query: Tensor, memory: Memory, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Compute context (N, T, D) and weights (N, T, S) for `query` (N, T, H) from the memory of B sentences.
+
+        `mask` is the dropout mask of the context. N = B * K.
+        """
         rows, length = query.size(0), query.size(1)
-        # The K rows of a sentence share its memory: they ask it together.
+        # The K rows of a sentence share its memory, so their queries are computed together.
         context, weights = self.attention(query.reshape(memory.mask.size(0), -1, query.size(2)), memory)
         context = context.reshape(rows, length, context.size(2))
-        return drop(context, masks, 0), weights.reshape(rows, length, weights.size(2))
+        return drop(context, mask), weights.reshape(rows, length, weights.size(2))
 
 
 class GNMT(Wiring):
-    """The default: layer 1 asks, the layers above it read the answer (after Wu et al. 2016, 3).
+    """The default: layer 1 is the query, the layers above it read the context (after Wu et al. 2016, 3).
 
-        s1_t = LSTM_1(y_{t-1}, s1_{t-1})                        what was said so far asks the question
-        c_t  = attention(s1_t, source)                          the source answers
-        sl_t = LSTM_l([s(l-1)_t ; c_t], sl_{t-1})               the layers above read both
+        s1_t = LSTM_1(y_{t-1}, s1_{t-1})                        a state of the target prefix
+        c_t  = attention(s1_t, source)                          its context
+        sl_t = LSTM_l([s(l-1)_t ; c_t], sl_{t-1})               the upper layers read both
 
-    The context of one step is not fed to the next one's query, so in training each layer and the attention run over
+    No query depends on the context of the previous step. So in training each layer and the attention are computed for
     all target positions at once.
     """
 
-    def __init__(self, layers: Layers, attention: Attention, input_size: int) -> None:
-        first = layers.cell(input_size, layers.hidden_size)
-        super().__init__(layers, attention, first.states, parallel=True)
+    def __init__(self, options: LayerOptions, attention: Attention, input_size: int) -> None:
+        first = options.cell(input_size, options.hidden_size)
+        super().__init__(options, attention, first.tensors_per_state, parallel=True)
         self.first = first
-        self.norm = layers.norm()
-        self.upper = Stack(layers, layers.count - 1, layers.hidden_size, attention.context_size, upper=True, mask=2)
+        self.norm = options.norm(options.hidden_size)
+        self.upper = Stack(options, options.count - 1, options.hidden_size, attention.context_size, upper=True)
         self.size = self.upper.size
 
     def forward(
-        self, inputs: Tensor, state: list[Tensor], memory: Memory, masks: list[Tensor]
+        self, inputs: Tensor, state: list[Tensor], memory: Memory, masks: DropoutMasks
     ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
-        """Outputs (N, T, size), context (N, T, D), next state and weights (N, T, S) for `inputs` (N, T, I)."""
-        first, first_state = self.first(inputs, state[: self.states])
+        """Process `inputs` (N, T, I) from `state`, with the memory of B sentences, N = B * K.
+
+        Returns outputs (N, T, size), context (N, T, D), the next state and the attention weights (N, T, S).
+        """
+        first, first_state = self.first(inputs, state[: self.tensors_per_state])
         query = self.norm(first)
-        context, weights = self.ask(query, memory, masks)
-        outputs, upper_state = self.upper(drop(query, masks, 1), context, state[self.states :], masks)
+        context, weights = self.attend(query, memory, masks.context)
+        upper_inputs = drop(query, masks.layers[0])
+        outputs, upper_state = self.upper(upper_inputs, context, state[self.tensors_per_state :], masks.layers[1:])
         return outputs, context, first_state + upper_state, weights
 
 
 class Bahdanau(Wiring):
-    """The state of the step before asks, and all layers read the answer (Bahdanau et al. 2015, A.1.2).
+    """The top state of the previous step is the query, and all layers read the context (Bahdanau et al. 2015, A.1.2).
 
         c_t = attention(s_{t-1}, source)        s_t = LSTM([y_{t-1} ; c_t], s_{t-1})
 
-    With a fixed context it is the decoder of Cho et al. 2014, and no step has to wait for the one before.
+    With a fixed context this is the decoder of Cho et al. 2014; as no query is needed, all positions are computed at
+    once.
     """
 
-    def __init__(self, layers: Layers, attention: Attention, input_size: int) -> None:
-        stack = Stack(layers, layers.count, input_size, attention.context_size)
-        super().__init__(layers, attention, stack.states, parallel=not attention.looks)
+    def __init__(self, options: LayerOptions, attention: Attention, input_size: int) -> None:
+        stack = Stack(options, options.count, input_size, attention.context_size)
+        super().__init__(options, attention, stack.tensors_per_state, parallel=not attention.query_dependent)
         self.stack = stack
         self.size = stack.size
 
     def forward(
-        self, inputs: Tensor, state: list[Tensor], memory: Memory, masks: list[Tensor]
+        self, inputs: Tensor, state: list[Tensor], memory: Memory, masks: DropoutMasks
     ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
-        """As in `GNMT`."""
-        query = state[-self.states].unsqueeze(1).expand(-1, inputs.size(1), -1)
-        context, weights = self.ask(query, memory, masks)
-        outputs, next_state = self.stack(inputs, context, state, masks)
+        """Process `inputs` (N, T, I) from `state`, see `GNMT.forward`; T is 1 if the context depends on the query."""
+        query = state[-self.tensors_per_state].unsqueeze(1).expand(-1, inputs.size(1), -1)
+        context, weights = self.attend(query, memory, masks.context)
+        outputs, next_state = self.stack(inputs, context, state, masks.layers)
         return outputs, context, next_state, weights
 
 
 class Luong(Wiring):
-    """The top layer asks, and only the readout reads the answer (Luong et al. 2015, 3.1).
+    """The top layer is the query, and the readout alone reads the context (Luong et al. 2015, 3.1).
 
     s_t = LSTM(y_{t-1}, s_{t-1})        c_t = attention(s_t, source)
     """
 
-    def __init__(self, layers: Layers, attention: Attention, input_size: int) -> None:
-        stack = Stack(layers, layers.count, input_size, 0)
-        super().__init__(layers, attention, stack.states, parallel=True)
+    def __init__(self, options: LayerOptions, attention: Attention, input_size: int) -> None:
+        stack = Stack(options, options.count, input_size, 0)
+        super().__init__(options, attention, stack.tensors_per_state, parallel=True)
         self.stack = stack
         self.size = stack.size
 
     def forward(
-        self, inputs: Tensor, state: list[Tensor], memory: Memory, masks: list[Tensor]
+        self, inputs: Tensor, state: list[Tensor], memory: Memory, masks: DropoutMasks
     ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
-        """As in `GNMT`."""
-        outputs, next_state = self.stack(inputs, inputs, state, masks)
-        context, weights = self.ask(outputs, memory, masks)
+        """Process `inputs` (N, T, I) from `state`, see `GNMT.forward`."""
+        # A stack without context ignores its second argument.
+        outputs, next_state = self.stack(inputs, inputs, state, masks.layers)
+        context, weights = self.attend(outputs, memory, masks.context)
         return outputs, context, next_state, weights
 
 
 class Conditional(Wiring):
-    """Two transitions a step: one reads the piece and asks, one reads the answer (Sennrich et al. 2017, Nematus, 2).
+    """Two transitions per step, the first for the query, the second with the context (Nematus: Sennrich et al. 2017).
 
         s'_t = LSTM_a(y_{t-1}, s_{t-1})        c_t = attention(s'_t, source)        s_t = LSTM_b(c_t, s'_t)
 
     The layers above read [s_t ; c_t].
     """
 
-    def __init__(self, layers: Layers, attention: Attention, input_size: int) -> None:
-        first = layers.cell(input_size, layers.hidden_size)
-        super().__init__(layers, attention, first.states, parallel=False)
+    def __init__(self, options: LayerOptions, attention: Attention, input_size: int) -> None:
+        first = options.cell(input_size, options.hidden_size)
+        super().__init__(options, attention, first.tensors_per_state, parallel=False)
         self.first = first
-        self.second = layers.cell(attention.context_size, layers.hidden_size)
-        self.norm = layers.norm()
-        self.upper = Stack(layers, layers.count - 1, layers.hidden_size, attention.context_size, upper=True, mask=2)
+        self.second = options.cell(attention.context_size, options.hidden_size)
+        self.norm = options.norm(options.hidden_size)
+        self.upper = Stack(options, options.count - 1, options.hidden_size, attention.context_size, upper=True)
         self.size = self.upper.size
 
     def forward(
-        self, inputs: Tensor, state: list[Tensor], memory: Memory, masks: list[Tensor]
+        self, inputs: Tensor, state: list[Tensor], memory: Memory, masks: DropoutMasks
     ) -> tuple[Tensor, Tensor, list[Tensor], Tensor]:
-        """As in `GNMT`; one position."""
-        query, half = self.first(inputs, state[: self.states])
-        context, weights = self.ask(query, memory, masks)
-        second, first_state = self.second(context, half)
-        outputs, upper_state = self.upper(drop(self.norm(second), masks, 1), context, state[self.states :], masks)
+        """Process `inputs` (N, 1, I) from `state`, see `GNMT.forward`."""
+        query, query_state = self.first(inputs, state[: self.tensors_per_state])
+        context, weights = self.attend(query, memory, masks.context)
+        second, first_state = self.second(context, query_state)
+        upper_inputs = drop(self.norm(second), masks.layers[0])
+        outputs, upper_state = self.upper(upper_inputs, context, state[self.tensors_per_state :], masks.layers[1:])
         return outputs, context, first_state + upper_state, weights
 
 

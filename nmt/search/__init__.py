@@ -1,1 +1,1 @@
-"""Beam search and the engine that drives it. Needs torch only."""
+"""Beam search and the engine that runs it. Needs torch, and of `nmt` the errors and the special ids only."""

@@ -1,6 +1,7 @@
-"""What is asked of a search, and what comes back.
+"""What goes into the search and what comes out: requests with their options, results with their hypotheses.
 
-In the way of the data: pieces -> **Request** -> engine -> **Result** -> pieces. Plain values, good in any thread.
+In the way of the data: pieces -> **Request** -> engine -> **Result** -> pieces. Plain values, safe to pass between
+threads.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from torch import Tensor
 
@@ -17,26 +19,30 @@ from nmt.text.special_ids import BOS, EOS, PAD, UNK
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How to search; raises `SearchError` for a value out of range."""
+    """Options of the beam search; raises `SearchError` for a value out of range.
+
+    The maximum length of a hypothesis is `max_length_factor * source length + max_length_extra`, and at most
+    `max_length` where that is set. All lengths are in pieces.
+    """
 
     beam: int = 5
-    """hypotheses kept alive; 1 is greedy"""
+    """number of live hypotheses; 1 is greedy search"""
     n_best: int = 1
-    """hypotheses wanted, at most `beam`"""
+    """number of hypotheses to return, at most `beam`"""
     length_penalty: float = 1.0
     """exponent alpha of the length penalty (Wu et al. 2016, eq. 14); 0 prefers short hypotheses"""
     max_length: int | None = None
-    """most pieces of a hypothesis, EOS included; besides, the two numbers below always bound it"""
+    """maximum length, EOS included; None leaves it to the two options below, which always apply"""
     max_length_factor: float = 2.0
-    """most pieces of a hypothesis for each piece of the source ..."""
+    """maximum length for each source piece (EOS is one)"""
     max_length_extra: int = 10
-    """... and so many more"""
+    """added to the maximum length that `max_length_factor` gives"""
     min_length: int = 0
-    """fewest pieces of a hypothesis, EOS included"""
+    """minimum length, EOS included"""
     no_repeat_ngram: int = 0
-    """no sequence of so many pieces occurs twice in a hypothesis; 0 is off"""
+    """no n-gram of this size may occur twice in a hypothesis; 0 allows all"""
     allow_unknown: bool = True
-    """whether the unknown piece may be said"""
+    """whether the unknown piece may be generated"""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -47,78 +53,96 @@ class SearchOptions:
             ("no_repeat_ngram", 0),
         ):
             if getattr(self, name) < least:
-                raise SearchError(f"{name} is {getattr(self, name)}: give a number from {least} on")
+                raise SearchError(f"{name} is {getattr(self, name)}: it must be at least {least}")
         for name in ("length_penalty", "max_length_factor"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise SearchError(f"{name} is {value}: give a number from 0 on")
+                raise SearchError(f"{name} is {value}: it must be a finite number of at least 0")
         if self.n_best > self.beam:
             raise SearchError(f"n_best is {self.n_best} but beam is {self.beam}: give a beam of {self.n_best} or more")
         if self.max_length is not None and self.max_length < 1:
-            raise SearchError(f"max_length is {self.max_length}: give a number from 1 on")
+            raise SearchError(f"max_length is {self.max_length}: it must be at least 1")
         if self.max_length is not None and self.min_length > self.max_length:
-            raise SearchError(f"min_length is {self.min_length} but max_length is {self.max_length}: lower the first")
+            raise SearchError(f"min_length is {self.min_length} but max_length is {self.max_length}: lower min_length")
 
     def limit(self, source_length: int) -> int:
-        """Most pieces of a hypothesis, EOS included, for a source of so many pieces."""
+        """Return the maximum length of a hypothesis for a source of `source_length` pieces; EOS included in both."""
+        # A min_length above the limit raises it, so that the two can always be met together.
         limit = max(1, self.min_length, math.ceil(self.max_length_factor * source_length) + self.max_length_extra)
         return limit if self.max_length is None else min(limit, self.max_length)
 
 
+class SearchKeywords(TypedDict, total=False):
+    """The fields of `SearchOptions` as keywords; None keeps the model's default."""
+
+    beam: int | None
+    n_best: int | None
+    length_penalty: float | None
+    max_length: int | None
+    max_length_factor: float | None
+    max_length_extra: int | None
+    min_length: int | None
+    no_repeat_ngram: int | None
+    allow_unknown: bool | None
+
+
 @dataclass(frozen=True)
 class Request:
-    """One sentence to be translated; raises `SearchError` for one that cannot be."""
+    """One sentence to be translated; raises `SearchError` if its source or prefix cannot be used."""
 
     key: Hashable
-    """names it in the engine, where it is unique"""
+    """identifies the request; unique among those in the engine"""
     src: tuple[int, ...]
-    """pieces, EOS last"""
+    """source pieces, EOS last"""
     options: SearchOptions = SearchOptions()
     prefix: tuple[int, ...] = ()
-    """pieces that each hypothesis must begin with"""
+    """pieces that every hypothesis begins with; no special ones"""
 
     def __post_init__(self) -> None:
         if not self.src:
-            raise SearchError(f"request {self.key!r}: an empty source; end it with EOS at least")
+            raise SearchError(f"request {self.key!r}: an empty source; it must have EOS at least")
         if {PAD, BOS, EOS} & set(self.prefix) or (UNK in self.prefix and not self.options.allow_unknown):
             raise SearchError(
                 f"request {self.key!r}: a special piece in the prefix {self.prefix}; give text pieces only"
             )
+        # One piece at least must remain to be generated, be it EOS.
         if len(self.prefix) >= self.max_length:
             raise SearchError(
-                f"request {self.key!r}: a prefix of {len(self.prefix)} pieces leaves no room below the longest "
-                f"hypothesis of {self.max_length}; raise max_length or max_length_extra"
+                f"request {self.key!r}: a prefix of {len(self.prefix)} pieces leaves no room, for the maximum length "
+                f"is {self.max_length}; raise max_length or max_length_extra"
             )
 
     @property
     def max_length(self) -> int:
-        """Most pieces of a hypothesis, EOS included."""
+        """Maximum length of a hypothesis in pieces, EOS included."""
         return self.options.limit(len(self.src))
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One translation of a request."""
+    """One translation of a request, with the T pieces that the model generated."""
 
     ids: list[int]
-    """pieces, without EOS"""
+    """the pieces without EOS: T - 1 of them where `complete`, else T"""
     score: float
-    """log-probability divided by the length penalty"""
+    """log-probability divided by the length penalty; the hypotheses of a request are ranked by it"""
     log_prob: float
     """natural logarithm of the probability, the sum of `token_log_probs`"""
     token_log_probs: list[float]
-    """of each piece, EOS included where complete"""
+    """(T) log-probability of each piece, EOS included where `complete`"""
     attention: Tensor
-    """(len(token_log_probs), S) float32 on the CPU: where the model looked before each piece"""
+    """(T, S) float32 on the CPU: attention weights over the source pieces with which each piece was generated"""
     complete: bool
-    """False where the length limit cut it"""
+    """True if it ends with EOS, False if it was truncated at the maximum length"""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a request."""
+    """The outcome of a request: its hypotheses, or an error."""
 
     key: Hashable
+    """the key of the request"""
     hypotheses: list[Hypothesis] = field(default_factory=list)
-    """up to `n_best`: complete ones, best first, then those that were cut; none where there is an error"""
+    """up to `n_best`: complete ones, best first, then truncated ones, best first; none if there is an error"""
     error: Exception | None = None
+    """`SearchError` if no hypothesis meets the options, or what the model raised"""

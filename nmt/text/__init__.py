@@ -1,1 +1,1 @@
-"""Text and pieces: cleaning, segments, SentencePiece. Needs sentencepiece only."""
+"""Text to pieces and back: cleaning, segments, tokenizer. Depends on sentencepiece only."""

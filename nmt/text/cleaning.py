@@ -1,7 +1,7 @@
-"""One way to clean a line, for training text and for what users send.
+"""Clean a line of text, in the same way for training and for translation.
 
-In the way of the data: between the raw text and the tokenizer. `clean` is idempotent, and the tokenizer gives clean
-text without unknown characters back exactly.
+In the way of the data: raw text -> **cleaning** -> tokenizer. `clean` is idempotent, and the tokenizer reproduces clean
+text without unknown characters exactly.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Control characters carry nothing that can be translated; lone surrogates are no text at all; a byte order mark or a
-# soft hyphen inside a sentence is left over from a file format. Joiners (ZWJ, ZWNJ) are kept: emoji and Indic scripts
-# need them. A tab, line end or separator counts as white space and was replaced before.
+# Control characters have no translation, lone surrogates are not valid text, and a byte order mark or a soft hyphen
+# inside a sentence is a remnant of a file format. Joiners (ZWJ, ZWNJ) are kept: emoji and Indic scripts need them.
+# Tabs, line ends and separators are white space and are replaced before these are removed.
 _REMOVED = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\ufeff\ud800-\udfff]")
 _SPACES = re.compile(r"\s+")
 
 
 def clean(text: str) -> str:
-    """`text` in NFC on one line: control characters removed, all white space collapsed to single spaces, trimmed.
+    """Return `text` on one line in NFC, without control characters, with single spaces only, and trimmed.
 
-    U+2581 (a low block, the tokenizer's sign for a space) becomes an underscore, its look-alike.
+    U+2581, which the tokenizer uses for a space inside pieces, becomes an underscore, which looks similar.
     """
-    if text.isascii() and text.isprintable() and "  " not in text:  # nine lines of ten in English
+    if text.isascii() and text.isprintable() and "  " not in text:  # a fast path for most English lines
         return text.strip()
     text = _REMOVED.sub("", _SPACES.sub(" ", text).replace("\u2581", "_"))
-    # Removing may join two spaces, and composing may not: hence the second pass.
+    # Removing a character between two spaces makes them adjacent, so spaces are collapsed a second time.
     return _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()

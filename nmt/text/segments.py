@@ -1,10 +1,10 @@
-"""Cutting text into segments that the model can translate, without losing a character.
+"""Cut text into segments that are short enough for the model, without losing a character.
 
-In the way of the data: text -> **segments** -> tokenizer. Everything here is a pure function of strings. A text becomes
-spans, some to be translated and some to be copied (line ends, white space, rows of symbols); joined, they are the text.
+In the way of the data: text -> **segments** -> tokenizer. All functions are pure. A text becomes spans, some to be
+translated and some to be copied (line ends, white space, rows of symbols). Concatenated, the spans are the text.
 
-A line that fits stays whole. One that is too long is cut where it hurts least: between sentences; then between clauses,
-then between words, each time near the middle; in the end between characters.
+A line within the limit stays whole. A longer one is cut between sentences. A sentence that is still too long is halved
+repeatedly near its middle, if possible between clauses, else between words, else between characters.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from itertools import pairwise
 
 try:
     import sentencex
-except ImportError:  # an optional package with rules for many languages; ours below know little more than punctuation
+except ImportError:  # optional: it has rules for many languages, whereas ours below only use punctuation
     sentencex = None
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the text."""
+    """A part of the text."""
 
     text: str
     translate: bool
-    """whether it is a segment to be translated; else it is copied"""
+    """True for a segment to be translated, False for text to be copied"""
 
 
 _LINE_END = re.compile("(\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])")
 _CLOSING = "\"'”’“‘»›«)\\]}」』】）"
 _SENTENCE_END = re.compile(
     rf"(?<=[.!?…])[{_CLOSING}]*\s+|"  # a stop, closing quotes and brackets, white space
-    rf"(?<=[。！？｡])[{_CLOSING}]*\s*"  # the full-width ones need no white space
+    rf"(?<=[。！？｡])[{_CLOSING}]*\s*"  # full-width punctuation needs no white space
 )
 _CLAUSE_END = re.compile(rf"(?<=[,;:])[{_CLOSING}]*\s+|\s+(?=[–—-]\s)|(?<=[，、；：،؛])\s*")
 _SPACE = re.compile(r"\s+")
-# After these a full stop does not end a sentence.
+# A full stop after one of these does not end a sentence.
 _ABBREVIATIONS = frozenset(
     re.findall(
         r"\w+",
@@ -51,11 +51,11 @@ _ABBREVIATIONS = frozenset(
 def split(
     text: str, limit: int, length: Callable[[str], int], *, split_sentences: bool = False, language: str = ""
 ) -> list[Span]:
-    """Cut `text` into spans of which those to be translated are at most `limit` long, as counted by `length`.
+    """Cut `text` into spans; those to be translated have a `length` of at most `limit`.
 
-    `"".join(span.text for span in spans) == text`. A segment neither begins nor ends with white space and has a letter
-    or digit. Longer than `limit` can be a single character only. With `split_sentences` each sentence is a segment of
-    its own, else only those of lines that are too long. `language` (a code) chooses the rules for sentences.
+    `"".join(span.text for span in spans) == text`. A segment neither begins nor ends with white space and contains a
+    letter or digit. Only a segment of one character can exceed `limit`. With `split_sentences` every line is cut into
+    sentences, otherwise only lines above `limit`. `language` (a code) selects the rules for sentences.
     """
     spans: list[Span] = []
     for part in _LINE_END.split(text):
@@ -70,12 +70,12 @@ def split(
 
 
 def is_translatable(text: str) -> bool:
-    """Whether `text` has a letter or a digit; white space, punctuation and emoji are the same in all languages."""
+    """Return whether `text` contains a letter or a digit; other text is the same in all languages."""
     return any(character.isalnum() for character in text)
 
 
 def sentences(text: str, language: str = "") -> list[str]:
-    """The sentences of `text`, each with the white space behind it; joined they are `text`."""
+    """Return the sentences of `text`, each with the white space after it; concatenated they are `text`."""
     if sentencex is not None:
         found = list(sentencex.segment(language or "en", text))
         if "".join(found) == text:
@@ -85,13 +85,16 @@ def sentences(text: str, language: str = "") -> list[str]:
 
 
 def halve(text: str) -> tuple[str, str] | None:
-    """Cut `text` in two near its middle: between sentences, clauses, words or, where there are none, characters.
+    """Cut `text` in two near its middle: between sentences, else clauses, else words, else characters.
 
-    Neither half is without a letter or digit; None when that cannot be.
+    Returns None if no cut leaves a letter or digit in both halves.
     """
     middle = len(text) / 2
     for cuts, reach in (
-        ([m.end() for m in _SENTENCE_END.finditer(text)], 0.25),  # as far from the middle as that share of the text
+        (
+            [m.end() for m in _SENTENCE_END.finditer(text)],
+            0.25,
+        ),  # largest distance from the middle, relative to the length
         ([m.end() for m in _CLAUSE_END.finditer(text)], 0.25),
         ([m.end() for m in _SPACE.finditer(text)], 0.5),
         (_between_characters(text), 0.5),
@@ -105,7 +108,7 @@ def halve(text: str) -> tuple[str, str] | None:
 
 
 def _between_characters(text: str) -> list[int]:
-    """Places that do not tear a letter from its accents, or an emoji from its parts; near the middle only."""
+    """Return positions near the middle that do not separate a letter from its accents or the parts of an emoji."""
     begin = max(1, len(text) // 2 - 500)
     return [i for i in range(begin, min(len(text), begin + 1000)) if not _joined(text[i - 1], text[i])]
 
@@ -133,12 +136,12 @@ def _shorten(text: str, limit: int, length: Callable[[str], int]) -> Iterator[st
 
 
 def _anywhere(text: str) -> tuple[str, str] | None:
-    """Cut `text` in the middle, between whatever stands there; None for one character."""
+    """Cut `text` exactly in the middle; None for a single character."""
     return (text[: len(text) // 2], text[len(text) // 2 :]) if len(text) > 1 else None
 
 
 def _after_abbreviation(before: str) -> bool:
-    """Whether the full stop that ends `before` belongs to an abbreviation, an initial or an ordinal number."""
+    """Return whether the full stop that ends `before` belongs to an abbreviation, an initial or an ordinal number."""
     if not before.endswith("."):
         return False
     word = re.split(r"[\s(\[\"'„“‚‘«»]", before[:-1])[-1]
@@ -153,7 +156,7 @@ def _split_at(cuts: list[int], text: str) -> list[str]:
 
 
 def _strip(text: str) -> Iterator[Span]:
-    """`text` with its outer white space as spans of its own; copied as a whole if there is nothing to translate."""
+    """Separate the outer white space of `text` from its core; copy all of it if there is nothing to translate."""
     if not is_translatable(text):
         yield Span(text, False)
         return
@@ -165,7 +168,7 @@ def _strip(text: str) -> Iterator[Span]:
 
 
 def _merge(spans: list[Span]) -> list[Span]:
-    """Join neighbouring copied spans and drop the empty ones."""
+    """Merge adjacent copied spans and drop empty ones."""
     merged: list[Span] = []
     for span in spans:
         if not span.text:

@@ -1,4 +1,4 @@
-"""The ids of the special pieces, the same in every tokenizer and model."""
+"""The ids of the special pieces, which are the same in every tokenizer and model."""
 
 from typing import Final
 

@@ -1,8 +1,8 @@
 """Text to ids and back: a SentencePiece model with fixed special ids, language tags and subword sampling.
 
-In the way of the data: between the cleaned corpus and the batches when training, between text and the engine when
-translating. Normalisation is `nmt.cleaning.clean`, not SentencePiece's, so that `decode(encode(x)) == x` for every
-clean x without unknown characters. Needs sentencepiece only.
+In the way of the data: between cleaned text and batches in training, and between segments and the engine in
+translation. Text is normalised by `nmt.text.cleaning.clean`, not by SentencePiece, so that `decode(encode(x)) == x` for
+every clean x without unknown characters.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from nmt.text.special_ids import BOS, EOS, PAD, UNK
 
 Kind = Literal["unigram", "bpe", "char", "word"]
 SPACE = "\u2581"
-"""SentencePiece's sign for a space inside pieces"""
+"""the character that SentencePiece uses for a space inside pieces"""
 UNKNOWN = "\u2047"
-"""what an unknown piece is written as when nothing better is known"""
+"""the text of an unknown piece whose source is not known"""
 _SPECIALS = 4
-# The model ends with the SHA-256 of what stands before it, as protobuf field 200 (reserved for extensions, skipped by
-# SentencePiece): protobuf itself accepts a file that was cut between two fields, and most flipped bytes.
+# The serialized model ends with the SHA-256 of the bytes before it, as protobuf field 200 (reserved for extensions,
+# ignored by SentencePiece). Protobuf itself accepts a file that was cut between two fields, and most flipped bytes.
 _DIGEST_FIELD = b"\xc2\x0c\x20"
 _DIGEST_BYTES = 32
 _LONGEST_LINE_BYTES = 1 << 16
 
-# Sampling draws from a generator that is seeded for the whole process (each thread has its own, re-seeded at its first
-# draw after set_random_generator_seed): seeding and drawing must not be interleaved with another thread's.
+# The generator for sampling is seeded for the whole process (each thread has its own, re-seeded at its first draw after
+# set_random_generator_seed), so seeding and drawing must not be interleaved with those of another thread.
 _sampling = threading.Lock()
 
 
 class Tokenizer:
-    """A trained SentencePiece model. Encoding and decoding may be called from several threads."""
+    """A trained SentencePiece model. Encoding and decoding are thread-safe."""
 
     def __init__(self, model: bytes) -> None:
-        """Read a serialized model; raises `TokenizerError` when the bytes are damaged or of another kind."""
+        """Read a serialized model; raises `TokenizerError` if the bytes are damaged or not such a model."""
         self._model = bytes(model)
         self._processor = sentencepiece.SentencePieceProcessor()
         if not _is_whole(self._model):
-            raise TokenizerError("the tokenizer is damaged: its digest does not fit; restore it, or train again")
+            raise TokenizerError("the tokenizer is damaged: its digest does not match; restore it, or train again")
         try:
             self._processor.LoadFromSerializedProto(self._model)
             self._pieces: list[str] = list(self._processor.id_to_piece(list(range(self._processor.get_piece_size()))))
@@ -53,13 +53,13 @@ class Tokenizer:
         ids = tuple(getattr(self._processor, f"{name}_id")() for name in ("pad", "unk", "bos", "eos"))
         if ids != (PAD, UNK, BOS, EOS):
             raise TokenizerError(
-                f"the tokenizer numbers its specials pad, unk, bos, eos as {ids} instead of {(PAD, UNK, BOS, EOS)}; "
+                f"the tokenizer has the ids {ids} for pad, unk, bos, eos instead of {(PAD, UNK, BOS, EOS)}; "
                 "train it with this package"
             )
-        # A word model has no piece for the bare space: its unknown pieces are whole words with their space.
+        # A word model has no piece for a single space: its unknown pieces are whole words including the space.
         self._unknown_is_word = self._processor.piece_to_id(SPACE) == UNK
         self.can_sample = self._probe_sampling()
-        """whether a text has more than one segmentation: not with characters and words"""
+        """whether a text can have several segmentations: False for characters and words"""
 
     @classmethod
     def train(
@@ -71,11 +71,11 @@ class Tokenizer:
         languages: Sequence[str] = (),
         character_coverage: float = 1.0,
     ) -> Tokenizer:
-        """Learn `vocabulary` pieces (specials and language tags included) from clean `texts`.
+        """Train a model of `vocabulary` pieces (special pieces and language tags included) on clean `texts`.
 
-        Deterministic: the same texts and settings give the same bytes. A `char` model may come out smaller than
-        `vocabulary`, where the text has fewer characters. Raises `TokenizerError` when the text is too small for
-        `vocabulary` (naming the largest that can be had) or has more characters than that.
+        Deterministic: the same texts and settings give the same bytes. A `char` model is smaller than `vocabulary` if
+        the text has fewer characters. Raises `TokenizerError` if `vocabulary` is too large for the text (naming the
+        largest possible size) or smaller than its number of characters.
         """
         if kind not in get_args(Kind):
             raise TokenizerError(f"data.units: unknown kind {kind!r}; use one of {', '.join(get_args(Kind))}")
@@ -90,14 +90,14 @@ class Tokenizer:
                 model_type=kind,
                 vocab_size=vocabulary,
                 character_coverage=character_coverage,
-                control_symbols=[_tag(language) for language in languages],  # control: text can never produce them
+                control_symbols=[_tag(language) for language in languages],  # never produced by encoding text
                 normalization_rule_name="identity",
                 max_sentence_length=_LONGEST_LINE_BYTES,
                 pad_id=PAD,
                 unk_id=UNK,
                 bos_id=BOS,
                 eos_id=EOS,
-                num_threads=4,  # fixed, for the unigram sums depend on it in the last bits
+                num_threads=4,  # fixed: rounding in the unigram sums depends on it
                 minloglevel=2,
             )
         except (RuntimeError, OSError) as error:
@@ -106,20 +106,20 @@ class Tokenizer:
         return cls(content + _DIGEST_FIELD + hashlib.sha256(content).digest())
 
     def to_bytes(self) -> bytes:
-        """The serialized model, for `Tokenizer(model)`; SentencePiece's own tools read it as well."""
+        """Return the serialized model, for `Tokenizer(model)`; SentencePiece's own tools can read it as well."""
         return self._model
 
     @property
     def vocabulary(self) -> int:
-        """Number of pieces, specials and language tags included."""
+        """Number of pieces, special pieces and language tags included."""
         return len(self._pieces)
 
     def encode(self, text: str, *, sample_alpha: float = 0.0) -> list[int]:
-        """Ids of clean `text`, without BOS and EOS.
+        """Return the ids of clean `text`, without BOS and EOS.
 
-        With `sample_alpha` > 0 a random segmentation: for BPE the probability to leave out each merge (Provilkov et
-        al. 2020), for unigram the sharpness of the distribution over segmentations (Kudo 2018; near 0 is uniform,
-        0.5 already close to the best one). Characters and words have one segmentation only, whatever `sample_alpha`.
+        With `sample_alpha` > 0 the segmentation is random. For BPE it is the probability of skipping each merge
+        (Provilkov et al. 2020). For unigram it is the exponent that sharpens the distribution over segmentations (Kudo
+        2018): uniform near 0, close to the best segmentation at 0.5. Characters and words have only one segmentation.
         """
         if sample_alpha <= 0 or not self.can_sample:
             return list(self._processor.encode(text))
@@ -127,13 +127,13 @@ class Tokenizer:
             return list(self._processor.encode(text, enable_sampling=True, alpha=sample_alpha, nbest_size=-1))
 
     def encode_many(self, texts: Sequence[str], *, sample_alpha: float = 0.0, seed: int = 0) -> list[list[int]]:
-        """Ids of each text; with `sample_alpha` > 0 a pure function of the texts, alpha and `seed`."""
+        """Return the ids of each text; with `sample_alpha` > 0 a pure function of the texts, alpha and `seed`."""
         lines = list(texts)
         if sample_alpha <= 0 or not self.can_sample:
             return list(self._processor.encode(lines))
         with _sampling:
             sentencepiece.set_random_generator_seed(seed % (1 << 32))
-            # One thread: which sentence draws first must not depend on the scheduler.
+            # One thread, so that the order of the draws does not depend on the scheduler.
             return list(
                 self._processor.encode(lines, enable_sampling=True, alpha=sample_alpha, nbest_size=-1, num_threads=1)
             )
@@ -147,17 +147,17 @@ class Tokenizer:
         return True
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-        """Ids of clean `text`, and for each its span (begin, end) in characters; the spans cover the text.
+        """Return the ids of clean `text`, and for each its span (begin, end) in characters; the spans cover the text.
 
-        A span may begin with the space before the word. Neighbouring unknown characters share one UNK.
+        A span may begin with the space before the word. Adjacent unknown characters share one UNK.
         """
         mapping: dict[str, Any] = self._processor.encode(text, return_type="offset_mapping")
         return list(mapping["ids"]), [(int(begin), int(end)) for begin, end in mapping["offsets"]]
 
     def decode(self, ids: Sequence[int], *, unknown: Sequence[str] = ()) -> str:
-        """The text of `ids`; PAD, BOS, EOS and language tags are skipped.
+        """Return the text of `ids`; PAD, BOS, EOS and language tags are skipped.
 
-        The k-th UNK is written as `unknown[k]`, and as U+2047 beyond the end of `unknown`.
+        The k-th UNK becomes `unknown[k]`, or U+2047 beyond the end of `unknown`.
         """
         surfaces = iter(unknown)
         parts: list[str] = []
@@ -170,11 +170,11 @@ class Tokenizer:
         return " ".join("".join(parts).split())
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The pieces as written in the vocabulary, e.g. ['▁Hel', 'lo']."""
+        """Return the pieces as written in the vocabulary, e.g. ['▁Hel', 'lo']."""
         return [self._pieces[index] for index in ids]
 
     def tag(self, language: str) -> int:
-        """The id of the target tag `<2language>`; raises `TokenizerError` when the tokenizer has none."""
+        """Return the id of the target tag `<2language>`; raises `TokenizerError` if the tokenizer has none."""
         index = int(self._processor.piece_to_id(_tag(language)))
         if index == UNK:
             known = ", ".join(p[2:-1] for p in self._pieces[_SPECIALS:] if re.fullmatch(r"<2[^>]+>", p)) or "none"
@@ -192,7 +192,7 @@ def _tag(language: str) -> str:
 
 
 def _explain(message: str, vocabulary: int, kind: str) -> str:
-    """SentencePiece's error as one line that names the setting and the remedy."""
+    """Turn SentencePiece's error into one line that names the setting and the remedy."""
     if match := re.search(r"Please set it to a value <= (\d+)", message):
         return (
             f"data.vocabulary: {vocabulary} is too large for this text ({kind} pieces); "
@@ -200,7 +200,7 @@ def _explain(message: str, vocabulary: int, kind: str) -> str:
         )
     if match := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return (
-            f"data.vocabulary: {vocabulary} is too small: the text has more characters than that; "
+            f"data.vocabulary: {vocabulary} is too small, because the text has more different characters; "
             f"set it to at least {match[1]}, or lower data.character_coverage"
         )
     if "sentences_.empty()" in message or "all_chars_count" in message:

@@ -1,7 +1,7 @@
-"""The same training on several GPUs or machines, started by `torchrun`.
+"""Data-parallel training on several GPUs or machines, started by `torchrun`.
 
-Each process takes its own share of the batches; gradients and token counts are summed before each update, so that the
-update is that of one large batch. One process alone passes through here unchanged.
+Each process trains on its own share of the batches. Gradients and token counts are summed before each update, so that
+the update is that of one large batch. With one process every function here does nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run; rank 0 validates, saves and speaks."""
+    """The processes of a run; rank 0 prepares the corpus, saves and logs."""
 
     rank: int
     size: int
@@ -26,7 +26,7 @@ class Processes:
 
     @classmethod
     def start(cls, device: torch.device) -> Processes:
-        """Join the others where torchrun set the environment; each process on its own GPU."""
+        """Join the process group if torchrun has set the environment; each process has its own GPU."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls(0, 1, device)
@@ -37,14 +37,14 @@ class Processes:
         return cls(dist.get_rank(), size, device)
 
     def close(self) -> None:
-        """Leave the group, all together: gloo's threads may abort a process whose peer still talks to it."""
+        """Leave the group, all at once: gloo may abort a process whose peer is still sending."""
         if self.size > 1:
             dist.barrier()
             dist.destroy_process_group()
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """Rank 0 goes through the block before the others."""
+        """Run the block in rank 0 before the other processes."""
         if self.size > 1 and self.rank > 0:
             dist.barrier()
         yield
@@ -52,13 +52,13 @@ class Processes:
             dist.barrier()
 
     def broadcast(self, model: nn.Module) -> None:
-        """Give all processes the weights of rank 0."""
+        """Copy the weights of rank 0 to all processes."""
         if self.size > 1:
             for parameter in model.parameters():
                 dist.broadcast(parameter.data, 0)
 
     def sum(self, value: int) -> int:
-        """The sum of `value` over the processes."""
+        """Return the sum of `value` over the processes."""
         if self.size == 1:
             return value
         total = torch.tensor(value, device=self.device)
@@ -66,7 +66,7 @@ class Processes:
         return int(total)
 
     def any(self, flag: bool) -> bool:
-        """Whether `flag` is set in any process."""
+        """Return whether `flag` is set in any process."""
         return self.sum(int(flag)) > 0
 
     def sum_gradients(self, model: nn.Module) -> None:

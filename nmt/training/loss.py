@@ -16,10 +16,10 @@ from nmt.text.special_ids import PAD
 
 
 class _SmoothedCrossEntropy(torch.autograd.Function):
-    """Output layer and loss in one: the logits (M, V) become their own gradient in place.
+    """Output layer and loss in one function that overwrites the logits (M, V) with their gradient.
 
-    They are by far the largest tensor of a step; autograd's chain of log-softmax, gather and mean would make four
-    more of their size. Checked against that chain in the tests.
+    The logits are by far the largest tensor of a step; autograd's chain of log-softmax, gather and mean would allocate
+    four more of their size. The tests compare it with that chain.
     """
 
     @staticmethod
@@ -41,7 +41,7 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         readout, weight, gradient = ctx.saved_tensors
         scale = grad_outputs[0].to(gradient.dtype)
-        # Scaling the two small results instead of the large gradient saves a pass over it.
+        # Scaling the small results instead of the large gradient saves a pass over it.
         return (
             (gradient @ weight).mul_(scale),
             (gradient.t() @ readout).mul_(scale),
@@ -54,20 +54,21 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
 def smoothed_cross_entropy(
     readout: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
 ) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the output layer with label smoothing (Szegedy et al. 2016, 7), summed over pieces, in nats.
+    """Compute the cross-entropy with label smoothing (Szegedy et al. 2016, 7), summed over pieces, in nats.
 
         loss = - sum_m sum_v q_mv log softmax(W r_m + b)_v,    q_m = (1 - eps) onehot(y_m) + eps / V
 
-    `readout` (M, E) are those of the real target pieces `target` (M,); `weight` is (V, E), `bias` (V,). Returns the
-    loss, for the gradient, and the negative log-likelihood without smoothing, for the perplexity: scalars.
+    `readout` (M, E) are the readouts for the M target pieces `target` (M,), without padding; `weight` is (V, E), `bias`
+    (V,). Returns two scalars: the loss, for the gradient, and the negative log-likelihood without smoothing, for the
+    perplexity.
     """
     dtype = readout.dtype
-    with torch.autocast(readout.device.type, enabled=False):  # which would copy the logits to float32
+    with torch.autocast(readout.device.type, enabled=False):  # autocast would copy the logits to float32
         return _SmoothedCrossEntropy.apply(readout, weight.to(dtype), bias.to(dtype), target, smoothing)  # type: ignore[no-any-return]
 
 
 def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float, precision: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The smoothed loss and the negative log-likelihood of a batch, each summed over target pieces, in nats."""
+    """Compute the smoothed loss and the negative log-likelihood of a batch, summed over target pieces, in nats."""
     with torch.autocast(batch.src.device.type, precision, enabled=precision != torch.float32):
         readout = model(batch.src, batch.src_lengths, batch.tgt_in)
         real = batch.tgt_out != PAD

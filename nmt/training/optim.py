@@ -14,7 +14,7 @@ from torch import Tensor, nn
 def make_optimizer(
     model: nn.Module, learning_rate: float, weight_decay: float, betas: tuple[float, float]
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019); matrices decay, biases, norms and vectors do not."""
+    """Make AdamW (Loshchilov & Hutter 2019) with weight decay on matrices, none on biases, norms and vectors."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
@@ -24,10 +24,10 @@ def make_optimizer(
 
 
 def get_lr(step: int, progress: float, *, peak: float, warmup_steps: int, schedule: str, final: float) -> float:
-    """The learning rate of update `step` (from 0) when the share `progress` (0 to 1) of the run's bound is used up.
+    """Return the learning rate of update `step` (from 0), with the share `progress` (0 to 1) of the run's bound used.
 
-    It rises linearly to `peak` over `warmup_steps`, then stays (constant), falls with the square root of the step
-    (inverse_sqrt), or falls to `final * peak` at the bound, on a line (linear) or half a cosine (cosine).
+    It rises linearly to `peak` over `warmup_steps`. Then it stays (constant), falls with the square root of the step
+    (inverse_sqrt), or falls to `final * peak` at the bound, linearly (linear) or on half a cosine (cosine).
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
@@ -42,9 +42,10 @@ def get_lr(step: int, progress: float, *, peak: float, warmup_steps: int, schedu
 
 
 class WeightAverage:
-    """Exponential moving average of the weights (Polyak & Juditsky 1992); it translates better than any single point.
+    """Exponential moving average of the weights (Polyak & Juditsky 1992), which translates better than any one update.
 
-    `decay` is the highest decay a step; early on it is (1 + n) / (10 + n), so that the start is forgotten soon.
+    `decay` is the highest decay per step; at update n it is at most (1 + n) / (10 + n), so that the random start fades
+    soon.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -54,25 +55,25 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move the average a step towards the model's weights."""
+        """Move the average towards the model's weights."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in model.parameters()], 1.0 - decay)
 
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:
-        """Exchange the model's weights and the average: call it before and after a validation."""
+        """Exchange the model's weights and the average."""
         for name, parameter in model.named_parameters():
             kept = parameter.detach().clone()
             parameter.copy_(self.average[name])
             self.average[name].copy_(kept)
 
     def state_dict(self) -> dict[str, Tensor | int]:
-        """All that a resumed run needs."""
+        """Return the average and the number of updates."""
         return {"updates": self.updates, **self.average}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
-        """Take over a saved average."""
+        """Restore what `state_dict` returned."""
         for name, value in state.items():
             if isinstance(value, Tensor):
                 self.average[name].copy_(value)

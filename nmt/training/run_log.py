@@ -1,6 +1,6 @@
-"""What a run tells: a progress bar on a terminal or plain lines, a JSONL log, TensorBoard.
+"""Run logging: a progress bar on a terminal or plain lines otherwise, a JSONL log, and TensorBoard.
 
-Beside the way of the data: **train** speaks through it.
+Beside the way of the data: used by **train**.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,10 +18,14 @@ import torch
 from tqdm import tqdm
 
 from nmt.files import atomic_write
+from nmt.training.validation import Scores
+
+SHORTEST_BAR = 10
+"""columns of the progress bar on a narrow terminal"""
 
 
-class Journal:
-    """The log of a run folder. A `quiet` one (of the other processes of a distributed run) says and writes nothing."""
+class RunLog:
+    """The log of a run folder; with `quiet`, set in all but one process of a distributed run, nothing is written."""
 
     def __init__(self, folder: Path, quiet: bool = False) -> None:
         self.folder = folder
@@ -30,18 +35,18 @@ class Journal:
         self._bar: tqdm[Any] | None = None
 
     def open(self) -> None:
-        """Begin, or go on, writing into the folder."""
+        """Open the files in the run folder; existing ones are appended to."""
         if self.quiet:
             return
         self._file = (self.folder / "log.jsonl").open("a", encoding="utf-8", buffering=1)
         try:
             from torch.utils.tensorboard.writer import SummaryWriter
-        except ImportError:  # the extra `train` brings it; a log without it is whole all the same
+        except ImportError:  # TensorBoard is optional: log.jsonl has the same values
             return
         self._board = SummaryWriter(str(self.folder / "tensorboard"))
 
     def rewind(self, step: int) -> None:
-        """Drop what was logged after `step`: a resumed run does it again."""
+        """Drop the records after `step`: a resumed run repeats these steps."""
         path = self.folder / "log.jsonl"
         if self.quiet or not path.exists():
             return
@@ -51,31 +56,32 @@ class Journal:
             file.write("".join(f"{line}\n" for line in kept).encode())
 
     def say(self, line: str) -> None:
-        """Show a line to the user, above the bar where there is one."""
+        """Show a line to the user, above the progress bar if there is one."""
         if not self.quiet:
             tqdm.write(str(line), file=sys.stderr)
 
     def record(self, kind: str, step: int, values: dict[str, float]) -> None:
-        """Append to the JSONL log and TensorBoard."""
+        """Append a record of `kind` (`train` or `valid`) to the JSONL log and to TensorBoard."""
         if self._file is not None:
             print(json.dumps({"kind": kind, "step": step, "time": round(time.time(), 3), **values}), file=self._file)
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
-    def validation(self, step: int, scores: dict[str, float], best: float) -> None:
-        """Record and show a validation."""
-        self.record("valid", step, {name: round(value, 4) for name, value in scores.items()})
-        mark = " (best)" if scores["bleu"] >= best else ""
-        each = ", ".join(f"{name[5:]} {value:.2f}" for name, value in scores.items() if name.startswith("bleu "))
-        mark += f" = mean of {each}" if each else ""
+    def validation(self, step: int, scores: Scores, best: bool) -> None:
+        """Record and show a validation; `best`: whether it is the best so far."""
+        self.record("valid", step, {name: round(value, 4) for name, value in scores.to_dict().items()})
+        mark = " (best)" if best else ""
+        if len(scores.bleu_by_direction) > 1:
+            each = ", ".join(f"{name} {bleu:.2f}" for name, bleu in scores.bleu_by_direction.items())
+            mark += f" = mean of {each}"
         self.say(
-            f"step {step}: validation loss {scores['loss']:.3f}, perplexity {scores['perplexity']:.2f}, "
-            f"BLEU {scores['bleu']:.2f}{mark}, {scores['sentences_per_second']:.0f} sentences/s"
+            f"step {step}: validation loss {scores.loss:.3f}, perplexity {scores.perplexity:.2f}, "
+            f"BLEU {scores.bleu:.2f}{mark}, {scores.sentences_per_second:.0f} sentences/s"
         )
 
     def bar(self, options: Any, progress: Any, share: Callable[[], float]) -> Bar:
-        """The progress of the loop, as a context manager."""
+        """The progress of the training loop, as a context manager; `share` returns the part done, 0 to 1."""
         return Bar(self, options.log_every, progress.step, share)
 
     def close(self) -> None:
@@ -88,35 +94,42 @@ class Journal:
 
 
 class Bar:
-    """Counts tokens and losses between log lines; a tqdm bar on a terminal, plain lines otherwise."""
+    """Sums tokens and losses from one log line to the next; a tqdm bar on a terminal, plain lines otherwise."""
 
-    def __init__(self, journal: Journal, every: int, step: int, share: Callable[[], float]) -> None:
-        self.journal = journal
+    def __init__(self, log: RunLog, every: int, step: int, share: Callable[[], float]) -> None:
+        self.log = log
         self.every = every
         self.share = share
         self.first_share = share()
         self.began = self.since = time.monotonic()
         self.tokens = self.own_tokens = self.steps = 0
         self.nll = torch.zeros(())
-        show = sys.stderr.isatty() and not journal.quiet
-        form = "{desc} |{bar}| {percentage:3.0f}% {elapsed}<{postfix}"
-        self.tqdm = tqdm(total=1000, bar_format=form, disable=not show, desc=f"step {step}", file=sys.stderr)
-        self.show = show
+        self.show = sys.stderr.isatty() and not log.quiet
+        self.tqdm = tqdm(
+            total=1000,
+            initial=round(1000 * self.first_share),
+            desc=f"step {step}",
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}{postfix}",
+            dynamic_ncols=True,
+            disable=not self.show,
+            file=sys.stderr,
+        )
 
     def __enter__(self) -> Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.tqdm.n = round(1000 * min(self.share(), 1))
         self.tqdm.close()
-        self.journal.close()
+        self.log.close()
 
     def step(
         self, step: int, epoch: int, tokens: int, nll: torch.Tensor, own_tokens: int, lr: float, norm: torch.Tensor
     ) -> None:
-        """Count an update of `tokens` target pieces (all processes), whose own share had `nll` nats on `own_tokens`."""
+        """Count an update on `tokens` target pieces (all processes), and `nll` nats on the `own_tokens` of this one."""
         self.tokens += tokens
         self.own_tokens += own_tokens
-        self.nll = self.nll.to(nll.device) + nll.detach()  # a tensor: the host does not wait for the device
+        self.nll = self.nll.to(nll.device) + nll.detach()  # stays on the device, so that no step synchronises with it
         self.steps += 1
         if step % self.every and self.steps < self.every:
             return
@@ -130,25 +143,31 @@ class Bar:
             "learning_rate": lr,
             "gradient_norm": float(norm),
         }
-        self.journal.record("train", step, {name: round(value, 6) for name, value in values.items()})
-        line = (
-            f"loss {values['loss']:.3f} ppl {math.exp(min(values['loss'], 20)):.1f} "
-            f"{values['tokens_per_second']:,.0f} tokens/s epoch {epoch} ETA {clock(eta)}"
-        )
+        self.log.record("train", step, {name: round(value, 6) for name, value in values.items()})
+        loss = f"loss {values['loss']:.3f}"
+        ppl = f"ppl {math.exp(min(values['loss'], 20)):.1f}"
+        speed = f"{values['tokens_per_second']:,.0f} tokens/s"
         if self.show:
-            self.tqdm.set_description_str(f"step {step}", refresh=False)
-            self.tqdm.set_postfix_str(line, refresh=False)
-            self.tqdm.n = round(1000 * share)
-            self.tqdm.refresh()
+            self._draw(step, share, (loss, f"ETA {clock(eta)}", speed, ppl, f"epoch {epoch}"))
         else:
-            self.journal.say(f"step {step} ({100 * share:.0f} %): {line} lr {lr:.2e} norm {float(norm):.2f}")
+            line = f"{loss} {ppl} {speed} epoch {epoch} ETA {clock(eta)} lr {lr:.2e} norm {float(norm):.2f}"
+            self.log.say(f"step {step} ({100 * share:.0f} %): {line}")
         self.tokens = self.own_tokens = self.steps = 0
         self.nll = torch.zeros(())
         self.since = time.monotonic()
 
+    def _draw(self, step: int, share: float, values: Sequence[str]) -> None:
+        """Draw the bar with as many of `values`, the most important first, as leave room for it."""
+        self.tqdm.set_description_str(f"step {step}", refresh=False)
+        self.tqdm.n = round(1000 * share)
+        elapsed = tqdm.format_interval(time.monotonic() - self.began)
+        room = (self.tqdm.format_dict["ncols"] or 80) - len(f"step {step} 100% || {elapsed}, ") - SHORTEST_BAR
+        texts = accumulate(values, "{}, {}".format)  # the first value, the first two, and so on
+        self.tqdm.set_postfix_str(max((text for text in texts if len(text) <= room), key=len, default=""))
+
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Format seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(int(min(seconds, 359999)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

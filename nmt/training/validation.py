@@ -1,4 +1,4 @@
-"""Validation: how good the model is now, on text that it does not train on.
+"""Validation: loss and BLEU of the present model on held-out text.
 
 In the way of the data: model -> **validation** -> checkpoint, every so many steps of train.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import sacrebleu
 import torch
@@ -21,26 +23,66 @@ from nmt.training.loss import batch_loss
 from nmt.translator import Translator
 
 
+@dataclass(frozen=True)
+class Scores:
+    """The result of one validation."""
+
+    loss: float
+    """mean negative log-likelihood of a target piece, nats"""
+    bleu_by_direction: Mapping[str, float]
+    """BLEU, 0 to 100, of each direction, named as in en-de"""
+    sentences_per_second: float
+    """decoding speed"""
+    signature: str
+    """how sacreBLEU computed BLEU"""
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss), per piece."""
+        return math.exp(min(self.loss, 100.0))
+
+    @property
+    def bleu(self) -> float:
+        """Mean BLEU of the directions; it decides which model is the best."""
+        return sum(self.bleu_by_direction.values()) / len(self.bleu_by_direction)
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the values for the log; `bleu en-de` and so on if there are several directions."""
+        each = self.bleu_by_direction if len(self.bleu_by_direction) > 1 else {}
+        return {
+            "loss": self.loss,
+            "perplexity": self.perplexity,
+            "bleu": self.bleu,
+            **{f"bleu {direction}": score for direction, score in each.items()},
+            "sentences_per_second": self.sentences_per_second,
+        }
+
+
 class Validator:
-    """Scores the model on the validation text: perplexity with teacher forcing, BLEU through the one search."""
+    """Computes the loss with teacher forcing, and BLEU of translations by the search that everything else uses."""
 
     def __init__(
-        self, split: Split, tokenizer: Tokenizer, search: SearchOptions, batch_tokens: int, device: torch.device
+        self,
+        split: Split,
+        tokenizer: Tokenizer,
+        search: SearchOptions,
+        *,
+        max_source_pieces: int,
+        batch_tokens: int,
+        device: torch.device,
     ) -> None:
+        """max_source_pieces: longer segments are cut, as they will be by the exported model."""
         self.split = split
         self.tokenizer = tokenizer
         self.search = search
+        self.max_source_pieces = max_source_pieces
         self.batch_tokens = batch_tokens
         self.device = device
         self.metric = sacrebleu.BLEU()
-        self.signature = ""
 
     @torch.no_grad()
-    def validate(self, model: Seq2Seq) -> dict[str, float]:
-        """loss (nats a piece), perplexity, bleu and sentences a second.
-
-        With several directions `bleu` is the mean of theirs, all counted alike, and `bleu en-de` is that of one.
-        """
+    def validate(self, model: Seq2Seq) -> Scores:
+        """Score `model`, which is in training mode again afterwards."""
         model.eval()
         nll, tokens = 0.0, 0
         for batch in ordered_batches(self.split, batch_tokens=self.batch_tokens):
@@ -48,29 +90,29 @@ class Validator:
             nll += float(batch_nll)
             tokens += batch.target_tokens
         began = time.monotonic()
-        engine = Engine(BeamSearch(model), device=self.device)
-        translator = Translator(self.tokenizer, engine, target_tags=self.split.target_tags)
+        translator = self.translator(model)
         bleu = {str(part): self._bleu(translator, part) for part in self.split.parts}
         seconds = time.monotonic() - began
-        self.signature = str(self.metric.get_signature())
         model.train()
-        loss = nll / max(tokens, 1)
-        each = {f"bleu {direction}": score for direction, score in bleu.items()} if len(bleu) > 1 else {}
-        return {
-            "loss": loss,
-            "perplexity": math.exp(min(loss, 100.0)),
-            "bleu": sum(bleu.values()) / len(bleu),
-            **each,
-            "sentences_per_second": len(self.split) / max(seconds, 1e-9),
-        }
+        speed = len(self.split) / max(seconds, 1e-9)
+        return Scores(nll / max(tokens, 1), bleu, speed, str(self.metric.get_signature()))
+
+    def translator(self, model: Seq2Seq) -> Translator:
+        """Return a translator that treats text as the exported model's will."""
+        return Translator(
+            self.tokenizer,
+            Engine(BeamSearch(model), device=self.device),
+            max_source_pieces=self.max_source_pieces,
+            target_tags=self.split.target_tags,
+        )
 
     def _bleu(self, translator: Translator, part: Part) -> float:
-        """BLEU of one direction."""
+        """Return the BLEU of one direction."""
         translations = translator.translate(
             self.split.source_lines[part.rows],
             self.search,
-            source=part.source_language,
-            target=part.target_language,
+            source_language=part.source_language,
+            target_language=part.target_language,
         )
         hypotheses = [translation.text for translation in translations]
         return float(self.metric.corpus_score(hypotheses, [self.split.reference_lines[part.rows]]).score)

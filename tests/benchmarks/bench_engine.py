@@ -1,8 +1,8 @@
-"""Speed of the engine: `python -m tests.benchmarks.bench_engine`, one JSON line a case.
+"""Speed of the engine: `python -m tests.benchmarks.bench_engine` prints one JSON line for each case.
 
-Each line compares ways in one process, in turns, the best of several rounds counting; figures of different machines
-or days compare by their ratios only. The model is of realistic size with random weights; each sentence ends after a
-number of pieces that is drawn around its source's length, as translations do.
+A case compares several methods in one process, in alternating rounds, by the fastest round of each. Across machines or
+days only the ratios are comparable. The model has realistic size and random weights. As with real translations, the
+length of the output is random but close to that of the source.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Request, SearchOptions
 from nmt.search.interface import Memory
-from nmt.search.running import limits_of, pad_sources
+from nmt.search.padding import pad_ids
+from nmt.search.running_batch import slot_limits
 from nmt.search.slots import open_history
 from nmt.text.special_ids import EOS
 
@@ -29,7 +30,10 @@ VOCABULARY = 8000
 
 
 class TimedModel(nn.Module):
-    """A random `Seq2Seq` that ends after about as many pieces as the source has; drawn from the source itself."""
+    """A random `Seq2Seq` with outputs of 0.7 to 1.3 times the source length, determined by the first source piece.
+
+    The number of pieces left is part of the decoder state, so the model itself keeps nothing between steps.
+    """
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -49,28 +53,28 @@ class TimedModel(nn.Module):
 
 
 def sentences(count: int, options: SearchOptions) -> list[Request]:
-    """Requests with lengths as in everyday text: 3 to 40 pieces, mostly about 14."""
+    """Return requests with source lengths as in everyday text: 3 to 40 pieces, with a median of about 14."""
     draw = random.Random(1)
     sizes = [min(40, max(3, round(draw.lognormvariate(2.6, 0.5)))) for _ in range(count)]
     return [Request(i, (*draw.choices(range(4, VOCABULARY), k=n), EOS), options) for i, n in enumerate(sizes)]
 
 
 def static(search: BeamSearch, requests: list[Request], batch: int) -> None:
-    """The same search on padded batches: who is done leaves, but nobody joins until the last one is."""
+    """Run the same search on padded batches: a sentence that is done leaves, but no other takes its slot."""
     for begin in range(0, len(requests), batch):
         part = requests[begin : begin + batch]
-        src, lengths = pad_sources(part, torch.device("cpu"))
+        src, lengths = pad_ids([request.src for request in part])
         longest = max(request.max_length for request in part)
         search(src, lengths, part[0].options.beam, longest, part[0].options.length_penalty)
 
 
-def best(clock: Callable[[], float], rounds: int, *ways: Callable[[], object]) -> list[float]:
-    """The shortest time of each way, seconds; they take turns, so that a slow minute hits all."""
-    seconds = [float("inf")] * len(ways)
+def best(clock: Callable[[], float], rounds: int, *methods: Callable[[], object]) -> list[float]:
+    """Return the shortest time of each method in seconds; rounds alternate, so that a slow minute affects all."""
+    seconds = [float("inf")] * len(methods)
     for _ in range(rounds):
-        for i, way in enumerate(ways):
+        for i, method in enumerate(methods):
             began = clock()
-            way()
+            method()
             seconds[i] = min(seconds[i], clock() - began)
     return seconds
 
@@ -84,7 +88,7 @@ def main() -> None:
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--slots", type=int, nargs="+", default=[16, 32, 64])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--cpu-time", action="store_true", help="CPU seconds, for a busy machine; with --threads 1")
+    parser.add_argument("--cpu-time", action="store_true", help="measure CPU time (busy machine); use --threads 1")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.cpu_time else time.perf_counter
@@ -113,9 +117,9 @@ def main() -> None:
 def overhead(
     search: BeamSearch, requests: list[Request], beam: int, dtype: str, clock: Callable[[], float]
 ) -> dict[str, object]:
-    """What a step of the search costs above the model's own."""
-    src, lengths = pad_sources(requests, torch.device("cpu"))
-    slots = search.open(src, lengths, limits_of(requests, torch.device("cpu")), beam)
+    """Compare a step of the search with the step of the model in it."""
+    src, lengths = pad_ids([request.src for request in requests])
+    slots = search.open(src, lengths, slot_limits(requests, torch.device("cpu")), beam)
     history = open_history(slots, len(requests), 8, src.size(1))
     state = [s.flatten(0, 1) for s in slots.state]
 

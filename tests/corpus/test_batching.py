@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmt.corpus.batching import Batch, BucketSampler, Lengths, cut, ordered_batches, train_batches
-from nmt.corpus.prepare import CorpusSettings, prepare
+from nmt.corpus.prepare import prepare
 from nmt.corpus.prepared import PreparedCorpus
+from nmt.corpus.seeds import derive_seed
+from nmt.corpus.settings import CorpusSettings
 from nmt.errors import CheckpointError, CorpusError
 from nmt.text.special_ids import BOS, EOS, PAD
 
@@ -203,6 +205,12 @@ def test_bad_arguments_are_named() -> None:
         BucketSampler((np.zeros(2, np.int64), np.zeros(3, np.int64)), batch_tokens=10, seed=1)
     with pytest.raises(ValueError, match="2 lengths for 3 sentences"):
         BucketSampler(some_lengths(3), batch_tokens=10, seed=1).set_lengths(some_lengths(2))
+
+
+def test_derived_seeds_differ_and_fit() -> None:
+    seeds = {derive_seed(seed, epoch) for seed in range(50) for epoch in range(50)}
+    assert len(seeds) == 2500
+    assert all(0 <= seed < 1 << 32 for seed in seeds)
 
 
 # With a corpus

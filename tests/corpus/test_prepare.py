@@ -6,8 +6,8 @@ import gzip
 import json
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from nmt.corpus.prepare import CorpusSettings, Pair, prepare, split_by_source
+from nmt.corpus.prepare import Pair, clean_and_split, prepare, split_by_source
 from nmt.corpus.prepared import Pieces, PreparedCorpus, open_prepared
 from nmt.corpus.reading import read_lines, read_pair, read_tsv
 from nmt.corpus.report import Report
+from nmt.corpus.settings import CorpusSettings, Direction
 from nmt.errors import CorpusError, NMTError, TokenizerError
 from nmt.files import atomic_folder
 from nmt.text.special_ids import UNK
@@ -39,14 +40,22 @@ def write(path: Path, lines: list[str]) -> Path:
     return path
 
 
+Settings = TypeVar("Settings", bound=Direction)
+
+
+def changed(settings: Settings, **changes: Any) -> Settings:
+    """The settings with some fields changed."""
+    return settings.model_copy(update=changes)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> CorpusSettings:
     """A small corpus with validation files."""
     return CorpusSettings(
         train_src=(write(tmp_path / "train.en", ENGLISH),),
         train_tgt=(write(tmp_path / "train.de", GERMAN),),
-        valid_src=(write(tmp_path / "valid.en", VALID[0]),),
-        valid_tgt=(write(tmp_path / "valid.de", VALID[1]),),
+        valid_src=write(tmp_path / "valid.en", VALID[0]),
+        valid_tgt=write(tmp_path / "valid.de", VALID[1]),
         vocabulary=70,
     )
 
@@ -90,7 +99,7 @@ def damaged_gzip() -> bytes:
         (gzip.compress(b"line\n", mtime=0)[:5], "gzip data is truncated or damaged"),
         (damaged_gzip(), "gzip data is truncated or damaged"),
         ("text\n".encode("utf-16"), "UTF-16, not UTF-8"),
-        (None, "no such file"),
+        (None, "no such file; check the name$"),
         ("folder", "is a folder"),
     ],
 )
@@ -123,7 +132,7 @@ def test_tsv_columns(tmp_path: Path) -> None:
 
 def test_a_prepared_corpus_holds_text_pieces_and_references(settings: CorpusSettings, tmp_path: Path) -> None:
     raw = ["Ein\u00a0 dog  und ein cat. ", "Ein bird."]
-    write(settings.valid_tgt[0], raw)
+    write(tmp_path / "valid.de", raw)
     corpus = prepare(settings, tmp_path / "cache")
     assert len(corpus.train) == len(ENGLISH)
     assert corpus.test is None
@@ -158,7 +167,7 @@ def test_training_pairs_are_dropped_for_a_reason_with_an_example(settings: Corpu
     write(settings.train_src[0], ENGLISH)
     src = (*settings.train_src, write(tmp_path / "more.en", [e for e, _ in extra]))
     tgt = (*settings.train_tgt, write(tmp_path / "more.de", [d for _, d in extra]))
-    settings = replace(settings, train_src=src, train_tgt=tgt, keep_identical=False, max_length=100, max_ratio=5)
+    settings = changed(settings, train_src=src, train_tgt=tgt, max_length=100, max_ratio=5)
     corpus = prepare(settings, tmp_path / "cache")
     first, second, valid = corpus.report.files
     assert (first.name, first.read, first.kept, first.dropped) == ("train.en | train.de", 540, 540, {})
@@ -167,13 +176,12 @@ def test_training_pairs_are_dropped_for_a_reason_with_an_example(settings: Corpu
     assert found == {
         "empty source or target": (2, 1),
         "duplicate pair": (2, 3),
-        "source and target identical": (1, 4),
         "longer than data.max_length=100 pieces": (1, 5),
         "lengths differ by more than data.max_ratio=5": (1, 6),
     }
-    assert (second.read, second.kept, len(corpus.train)) == (7, 0, 540)
+    assert (second.read, second.kept, len(corpus.train)) == (7, 1, 541)
     text = str(corpus.report)
-    assert "more.en | more.de: 7 read, 0 kept" in text
+    assert "more.en | more.de: 7 read, 1 kept" in text
     assert "dropped 2: duplicate pair (first: line 3)" in text
     assert Report.from_dict(json.loads(json.dumps(corpus.report.to_dict()))) == corpus.report
 
@@ -181,16 +189,23 @@ def test_training_pairs_are_dropped_for_a_reason_with_an_example(settings: Corpu
 def test_filters_can_be_turned_off(settings: CorpusSettings, tmp_path: Path) -> None:
     write(settings.train_src[0], [*ENGLISH, ENGLISH[0], "Tom", "x" * 50])
     write(settings.train_tgt[0], [*GERMAN, GERMAN[0], "Tom", "y"])
-    everything = replace(settings, deduplicate=False, max_ratio=1000.0)
+    everything = changed(settings, deduplicate=False, max_ratio=1000.0)
     assert len(prepare(everything, tmp_path / "cache").train) == len(ENGLISH) + 3
-    by_characters = replace(settings, max_characters=49, max_character_ratio=2)
-    assert len(prepare(by_characters, tmp_path / "cache").train) == len(ENGLISH) + 1
+
+
+def test_pairs_can_be_rejected_by_their_text(settings: CorpusSettings) -> None:
+    report = Report()
+    train, _ = clean_and_split(settings, report, reject=lambda src, tgt: "no dogs" if "dog" in src else "")
+    assert [pair.src for pair in train] == [line for line in ENGLISH if "dog" not in line]
+    assert {reason: d.count for reason, d in report.files[0].dropped.items()} == {"no dogs": len(ENGLISH) - len(train)}
+    with pytest.raises(CorpusError, match=r"no training pair is left after filtering \(540 no\); give other text"):
+        clean_and_split(settings, Report(), reject=lambda src, tgt: "no")
 
 
 def test_validation_pairs_are_never_dropped(settings: CorpusSettings, tmp_path: Path) -> None:
-    write(settings.valid_src[0], ["", "word " * 500, "A cat.", "A cat."])
-    write(settings.valid_tgt[0], ["", "w", "A cat.", "A cat."])
-    settings = replace(settings, keep_identical=False, max_length=30)
+    write(tmp_path / "valid.en", ["", "word " * 500, "A cat.", "A cat."])
+    write(tmp_path / "valid.de", ["", "w", "A cat.", "A cat."])
+    settings = changed(settings, max_length=30)
     corpus = prepare(settings, tmp_path / "cache")
     assert len(corpus.valid) == 4
     assert corpus.valid.lengths[0][0] == 0
@@ -198,19 +213,19 @@ def test_validation_pairs_are_never_dropped(settings: CorpusSettings, tmp_path: 
 
 
 def test_training_pairs_seen_in_the_test_are_counted_or_dropped(settings: CorpusSettings, tmp_path: Path) -> None:
-    write(settings.valid_src[0], [ENGLISH[3], "A cat."])
+    write(tmp_path / "valid.en", [ENGLISH[3], "A cat."])
     corpus = prepare(settings, tmp_path / "cache")
     assert len(corpus.train) == len(ENGLISH)
     expected = "training pairs whose source is also in valid: 1 (first: train.en | train.de line 4)"
     assert corpus.report.warnings[0].startswith(expected)
-    corpus = prepare(replace(settings, drop_test_overlap=True), tmp_path / "cache")
+    corpus = prepare(changed(settings, drop_test_overlap=True), tmp_path / "cache")
     assert len(corpus.train) == len(ENGLISH) - 1
     assert not corpus.report.warnings
     assert corpus.report.files[0].dropped["source also in valid"].first_line == 4
 
 
 def test_splits_are_held_out_where_no_files_are_given(settings: CorpusSettings, tmp_path: Path) -> None:
-    settings = replace(settings, valid_src=(), valid_tgt=(), valid_size=30, test_size=20)
+    settings = changed(settings, valid_src=None, valid_tgt=None, valid_size=30, test_size=20)
     corpus = prepare(settings, tmp_path / "cache")
     assert corpus.test is not None
     sizes = len(corpus.train), len(corpus.valid), len(corpus.test)
@@ -219,7 +234,7 @@ def test_splits_are_held_out_where_no_files_are_given(settings: CorpusSettings, 
     assert set.union(*parts) == set(ENGLISH)
     assert sum(map(len, parts)) == len(ENGLISH)
     assert (corpus.report.files[0].kept, corpus.report.files[0].held_out) == (sizes[0], 50)
-    other = prepare(replace(settings, split_seed=2), tmp_path / "cache")
+    other = prepare(changed(settings, split_seed=2), tmp_path / "cache")
     assert other.valid.source_lines != corpus.valid.source_lines
 
 
@@ -244,7 +259,7 @@ def test_tsv_and_gzip_give_the_same_corpus(settings: CorpusSettings, tmp_path: P
     rows = [f"{e}\t{d}\tcredit" for e, d in zip(ENGLISH, GERMAN, strict=True)]
     tsv = write(tmp_path / "train.tsv", rows)
     tsv.write_bytes(gzip.compress(tsv.read_bytes()))
-    other = prepare(replace(settings, train_src=(), train_tgt=(), train_tsv=(tsv,)), tmp_path / "cache")
+    other = prepare(changed(settings, train_src=(), train_tgt=(), train_tsv=(tsv,)), tmp_path / "cache")
     assert other.path != plain.path
     assert other.tokenizer.to_bytes() == plain.tokenizer.to_bytes()
     assert np.array_equal(other.train.source.ids, plain.train.source.ids)
@@ -256,15 +271,22 @@ Change = Callable[[CorpusSettings], CorpusSettings]
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda s: replace(s, train_src=(), train_tgt=()), CorpusError, "no training text: set data.train_src"),
-        (lambda s: replace(s, train_tgt=()), CorpusError, "data.train_src names 1 files but data.train_tgt 0"),
-        (lambda s: replace(s, train_tgt=s.train_src), CorpusError, "given as source and as target of train"),
-        (lambda s: replace(s, valid_src=(), valid_tgt=(), valid_size=0), CorpusError, "no validation text"),
-        (lambda s: replace(s, valid_src=(), valid_tgt=(), valid_size=540), CorpusError, "valid_size=540: too much"),
-        (lambda s: replace(s, max_length=2), CorpusError, "data.max_length=2"),
-        (lambda s: replace(s, max_characters=2), CorpusError, "no training pair is left.*540 longer than 2"),
-        (lambda s: replace(s, vocabulary=9000), TokenizerError, "data.vocabulary: 9000 is too large"),
-        (lambda s: replace(s, joint=False), CorpusError, "data.joint"),
+        (lambda s: changed(s, train_src=(), train_tgt=()), CorpusError, "no training text: set data.train_src"),
+        (lambda s: changed(s, train_tgt=()), CorpusError, "data.train_src names 1 files but data.train_tgt 0"),
+        (lambda s: changed(s, train_tgt=s.train_src), CorpusError, "given as source and as target of train"),
+        (lambda s: changed(s, valid_src=None, valid_tgt=None, valid_size=0), CorpusError, "no validation text"),
+        (
+            lambda s: changed(s, valid_src=None, valid_tgt=None, valid_size=540),
+            CorpusError,
+            "valid_size=540: too much for 540 pairs; hold out",
+        ),
+        (lambda s: changed(s, max_length=2), CorpusError, "data.max_length=2"),
+        (lambda s: changed(s, vocabulary=9000), TokenizerError, "data.vocabulary: 9000 is too large"),
+        (
+            lambda s: changed(s, train_src=(Path("no.en"),), root=Path("here")),
+            CorpusError,
+            r"here/no.en: no such file; .*\(here\)",
+        ),
     ],
 )
 def test_bad_settings_are_named(
@@ -283,7 +305,7 @@ def test_prepared_once_and_found_by_content(settings: CorpusSettings, tmp_path: 
     log: list[str] = []
     first = prepare(settings, tmp_path / "cache", log.append)
     made = os.stat(first.path / "meta.json").st_mtime_ns
-    moved = replace(settings, train_src=(settings.train_src[0].rename(tmp_path / "elsewhere.en"),))
+    moved = changed(settings, train_src=(settings.train_src[0].rename(tmp_path / "elsewhere.en"),))
     again = prepare(moved, tmp_path / "cache", log.append)
     assert again.path == first.path
     assert os.stat(first.path / "meta.json").st_mtime_ns == made
@@ -293,8 +315,8 @@ def test_prepared_once_and_found_by_content(settings: CorpusSettings, tmp_path: 
 
 def test_changed_text_or_settings_have_another_name(settings: CorpusSettings, tmp_path: Path) -> None:
     paths = {prepare(settings, tmp_path / "cache").path}
-    paths.add(prepare(replace(settings, vocabulary=71), tmp_path / "cache").path)
-    paths.add(prepare(replace(settings, max_length=99), tmp_path / "cache").path)
+    paths.add(prepare(changed(settings, vocabulary=71), tmp_path / "cache").path)
+    paths.add(prepare(changed(settings, max_length=99), tmp_path / "cache").path)
     write(settings.train_src[0], ["Another line.", *ENGLISH[1:]])
     paths.add(prepare(settings, tmp_path / "cache").path)
     assert len(paths) == 4
@@ -362,7 +384,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_pieces_without_any_content_can_be_kept(settings: CorpusSettings, tmp_path: Path) -> None:
-    write(settings.valid_src[0], ["", ""])
+    write(tmp_path / "valid.en", ["", ""])
     corpus = prepare(settings, tmp_path / "cache")
     assert corpus.valid.lengths[0].tolist() == [0, 0]
     assert corpus.valid.src(1).tolist() == []

@@ -28,6 +28,7 @@ from nmt.training.checkpoint import load_checkpoint
 from nmt.training.loss import batch_loss
 
 PLAN = load_plan()
+RESULTS = Path(__file__).resolve().parents[2] / "data/experiments"
 VOCABULARY = {"starter": 3000, "europarl-en-fr": 4000}
 
 
@@ -97,8 +98,24 @@ def test_mistakes_in_a_plan_are_named(tmp_path: Path) -> None:
         main(["attention", "--members", "lstn"])
     with pytest.raises(ConfigError, match="choose from starter, europarl-en-fr"):
         main(["attention", "--corpus", "nowhere"])
-    with pytest.raises(ConfigError, match="unknown experiment; choose attention"):
-        main(["attetion"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["attetion"], "invalid choice: 'attetion' (choose from"),
+        (["family", "--job", "2"], "unknown argument --job; did you mean --jobs?"),
+        ([], "required: NAME"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
 
 
 # --- scores
@@ -223,10 +240,10 @@ def cell_gradients(cell: str, folder: Path, forget: float = 0.0, scale: float = 
     )
     torch.manual_seed(1)
     model = Seq2Seq(config, 12)
-    ahead: Any = model.encoder.layers[0].ahead
-    ahead.hidden.weight.data *= scale
+    layer: Any = model.encoder.layers[0].forward_cell
+    layer.hidden.weight.data *= scale
     if cell == "lstm":
-        ahead.input.bias.data[16:32] = forget
+        layer.input.bias.data[16:32] = forget
     return gradients.gradient_by_distance(model, split([12] * 4, folder), 12)[0]
 
 
@@ -264,6 +281,35 @@ def test_csv_is_read_as_written(tmp_path: Path) -> None:
     assert table.read_csv(tmp_path / "no.csv") == []
     table.write_matrix(tmp_path / "m.csv", ['"', "a,"], ["b"], [[0.25, 0.75]])
     assert table.read_matrix(tmp_path / "m.csv") == (['"', "a,"], ["b"], [[0.25, 0.75]])
+
+
+def speed_table(folder: Path) -> dict[str, tuple[float, float]]:
+    """Speed and tokens/s of each model, as results.md shows them."""
+    lines = [line.split(" | ") for line in (folder / "results.md").read_text("utf-8").splitlines() if "|" in line]
+    assert lines[0][3:5] == ["speed", "tokens/s"]
+    return {cells[0]: (float(cells[3]), float(cells[4].replace(",", ""))) for cells in lines[2:] if len(cells) > 5}
+
+
+@pytest.mark.parametrize("folder", sorted(RESULTS.iterdir()), ids=lambda path: path.name)
+def test_committed_tables_are_those_of_the_committed_numbers(folder: Path, tmp_path: Path) -> None:
+    for name in ("results.csv", "speed.csv"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    assert table.write_markdown(tmp_path, "default") == (folder / "results.md").read_text("utf-8")
+    assert (tmp_path / "results.md").read_bytes() == (folder / "results.md").read_bytes()
+
+
+@pytest.mark.parametrize("folder", sorted(RESULTS.iterdir()), ids=lambda path: path.name)
+def test_the_columns_of_speed_agree(folder: Path) -> None:
+    """Tokens per second are in the ratio that the column of the speed shows, to the digits shown."""
+    found = speed_table(folder)
+    (baseline,) = (tokens for name, (ratio, tokens) in found.items() if "default" in name)
+    for name, (ratio, tokens) in found.items():
+        assert tokens / baseline == pytest.approx(ratio, abs=0.0051), name
+
+
+def test_a_table_without_numbers(tmp_path: Path) -> None:
+    with pytest.raises(NMTError, match="run it without --redraw"):
+        main(["family", "--redraw", "--out", str(tmp_path)])
 
 
 def test_labels_are_moved_apart() -> None:
@@ -342,6 +388,12 @@ def test_the_whole_experiment(folder: Path, tmp_path: Path, capsys: pytest.Captu
         for name in PICTURES:
             assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
             assert b"<svg" in (out / f"{name}.svg").read_bytes()[:1000]
+
+    # From the CSV files alone: the table and the figures.
+    first = (out / "results.md").read_bytes()
+    (out / "results.md").unlink()
+    assert main([*command, "--redraw"]) == 0
+    assert (out / "results.md").read_bytes() == first
 
     # Again: nothing is trained or translated, the rest is computed anew.
     kept = {path: path.stat().st_mtime_ns for path in [*out.rglob("*.pt"), *out.rglob("*.txt"), out / "speed.csv"]}

@@ -1,4 +1,4 @@
-"""What the decoder looks at: each attention against the equations of its paper, and the properties of all."""
+"""Attentions and fixed contexts: each attention against the equations of its paper, and properties of all."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ all_kinds = pytest.mark.parametrize("kind", [*ATTENTIONS, *CONTEXTS])
 
 
 def example(kind: str) -> tuple[Any, Tensor, Memory]:
-    """An attention, queries (3, 4, QUERY) and the memory of three sentences."""
+    """Return an attention, queries (3, 4, QUERY) and the memory of three sentences."""
     torch.manual_seed(0)
     attention: nn.Module = {**ATTENTIONS, **CONTEXTS}[kind]()
     states, mask = torch.randn(3, 6, D), torch.arange(6) < LENGTHS.unsqueeze(1)
@@ -35,26 +35,29 @@ def example(kind: str) -> tuple[Any, Tensor, Memory]:
     return attention, torch.randn(3, 4, QUERY), memory
 
 
-def plain(energies: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """alpha_ij = exp(e_ij) / sum_k exp(e_ik), c_i = sum_j alpha_ij h_j of one sentence: `energies` (Q, S)."""
+def softmax_and_sum(energies: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the context (Q, D) and the weights (Q, S) of one sentence from `energies` (Q, S) and `values` (S, D).
+
+    alpha_ij = exp(e_ij) / sum_k exp(e_ik)        c_i = sum_j alpha_ij h_j
+    """
     alpha = energies.exp() / energies.exp().sum(1, keepdim=True)
     return torch.einsum("qs,sd->qd", alpha, values), alpha
 
 
 def expected(kind: str, attention: Any, s: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """Context (Q, D) and weights (Q, S) of one sentence by the papers: queries `s` (Q, ·), states `h` (S, D)."""
+    """Compute context (Q, D) and weights (Q, S) of one sentence from queries `s` (Q, H) and states `h` (S, D)."""
     if kind == "luong_dot":  # Luong et al. 2015, eq. 8, over sqrt(D)
-        return plain(torch.einsum("qd,sd->qs", s, h) / math.sqrt(h.size(1)), h)
+        return softmax_and_sum(torch.einsum("qd,sd->qs", s, h) / math.sqrt(h.size(1)), h)
     if kind == "luong_general":
-        return plain(torch.einsum("qe,ed,sd->qs", s, attention.key.weight, h) / math.sqrt(s.size(1)), h)
+        return softmax_and_sum(torch.einsum("qe,ed,sd->qs", s, attention.key.weight, h) / math.sqrt(s.size(1)), h)
     # Bahdanau et al. 2015, A.1.2: e_ij = v^T tanh(W s_i + U h_j)
     hidden = torch.einsum("ae,qe->qa", attention.query.weight, s) + attention.query.bias
     hidden = (hidden.unsqueeze(1) + torch.einsum("ad,sd->sa", attention.key.weight, h)).tanh()
     if kind == "bahdanau":
-        return plain(torch.einsum("a,qsa->qs", attention.energy, hidden), h)
+        return softmax_and_sum(torch.einsum("a,qsa->qs", attention.energy, hidden), h)
     values = torch.einsum("ed,sd->se", attention.value.weight, h)
     heads = [
-        plain(
+        softmax_and_sum(
             torch.einsum("a,qsa->qs", attention.energy[k], hidden[:, :, 3 * k : 3 * k + 3]),
             values[:, 4 * k : 4 * k + 4],
         )
@@ -101,7 +104,7 @@ def test_padding_changes_nothing(kind: str) -> None:
 
 
 @all_kinds
-def test_queries_do_not_see_each_other(kind: str) -> None:
+def test_queries_are_independent_of_each_other(kind: str) -> None:
     attention, query, memory = example(kind)
     context, weights = attention(query, memory)
     for q in range(4):
@@ -112,7 +115,7 @@ def test_queries_do_not_see_each_other(kind: str) -> None:
 
 @attentions
 def test_the_order_of_the_source_does_not_matter(kind: str) -> None:
-    """An attention looks for content: the weights move with the states."""
+    """Attention depends on the content of the states: the weights are permuted with them."""
     attention, query, memory = example(kind)
     order = torch.randperm(6)
     shuffled = Memory(memory.values[:, order], memory.keys[:, order], memory.mask[:, order])
@@ -137,43 +140,43 @@ def test_gradcheck(kind: str) -> None:
     attention, query, memory = example(kind)
     attention.double()
 
-    def ask(states: Tensor, query: Tensor) -> Tensor:
+    def context_of(states: Tensor, query: Tensor) -> Tensor:
         context: Tensor = attention(query, attention.memory(states, states[:, 0], memory.mask))[0]
         return context
 
     values = torch.randn(3, 6, D, dtype=torch.double, requires_grad=True), query.double().requires_grad_()
-    assert torch.autograd.gradcheck(ask, values)
+    assert torch.autograd.gradcheck(context_of, values)
 
 
-def test_the_fixed_context_is_the_summary_whatever_is_asked() -> None:
+def test_the_fixed_context_is_the_summary_for_every_query() -> None:
     attention, query, memory = example("fixed")
     states = torch.randn(3, 6, D)
     summary = torch.randn(3, D)
     context, weights = attention(query, attention.memory(states, summary, memory.mask))
     assert context.equal(summary.unsqueeze(1).expand(3, 4, D))
     assert weights.equal(torch.zeros(3, 4, 6))
-    assert (attention.context_size, attention.looks) == (D, False)
+    assert (attention.context_size, attention.query_dependent) == (D, False)
 
 
-def test_no_context_is_nothing() -> None:
+def test_no_context_is_empty() -> None:
     attention, query, memory = example("none")
     context, weights = attention(query, memory)
     assert context.shape == (3, 4, 0)
     assert weights.equal(torch.zeros(3, 4, 6))
-    assert (attention.context_size, attention.looks) == (0, False)
+    assert (attention.context_size, attention.query_dependent) == (0, False)
 
 
 @attentions
-def test_an_attention_says_what_it_gives(kind: str) -> None:
+def test_the_context_has_the_declared_size(kind: str) -> None:
     attention, query, memory = example(kind)
     context, _ = attention(query, memory)
     assert context.size(2) == attention.context_size == D
-    assert attention.looks
+    assert attention.query_dependent
 
 
 @pytest.mark.parametrize("kind", ["luong_dot", "luong_general"])
-def test_products_of_normalised_states_begin_with_a_soft_look(kind: str) -> None:
-    """Of 30 states of 256 numbers none takes it all; without the scale one would, and nothing be learnt."""
+def test_products_of_normalised_states_do_not_saturate_the_softmax(kind: str) -> None:
+    """No single one of 30 states of width 256 gets all the weight; without the scale one would, and block learning."""
     torch.manual_seed(0)
     attention = LuongDotAttention(256) if kind == "luong_dot" else LuongGeneralAttention(256, 256)
     states, query = (torch.nn.functional.layer_norm(torch.randn(8, n, 256), (256,)) for n in (30, 20))

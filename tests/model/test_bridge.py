@@ -1,4 +1,4 @@
-"""The decoder's first state, and the encoder's summary that it is made of; padding never counts."""
+"""The decoder's initial state, and the encoder's summary that it is computed from; padding has no effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ D, H, LAYERS = 6, 4, 3
 
 
 def example(kind: Any) -> tuple[Any, Tensor, Tensor]:
-    """A bridge, states (3, 5, D) and a summary (3, D)."""
+    """Return a bridge, states (3, 5, D) and a summary (3, D)."""
     torch.manual_seed(0)
     bridge = kind(D, H, LAYERS)
     for parameter in bridge.parameters():
@@ -44,15 +44,15 @@ def test_the_zero_state() -> None:
     assert len(found) == LAYERS and not list(bridge.parameters())
     assert all(state.equal(torch.zeros(3, H, dtype=torch.double)) for state in found)
     found[0].add_(1)
-    assert found[1].eq(0).all(), "each layer has its own: the search writes into them"
+    assert found[1].eq(0).all(), "each layer needs a tensor of its own: the search writes into them"
 
 
 @pytest.mark.parametrize("kind", [LastState, MeanState, ZeroState])
-@pytest.mark.parametrize("junk", [7.0, float("nan")])
-def test_padding_does_not_matter(kind: Any, junk: float) -> None:
+@pytest.mark.parametrize("filler", [7.0, float("nan")])
+def test_padding_does_not_matter(kind: Any, filler: float) -> None:
     bridge, states, summary = example(kind)
     expected = bridge(states, summary, MASK)
-    found = bridge(states.masked_fill(~MASK.unsqueeze(2), junk), summary, MASK)
+    found = bridge(states.masked_fill(~MASK.unsqueeze(2), filler), summary, MASK)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
@@ -60,7 +60,7 @@ def test_padding_does_not_matter(kind: Any, junk: float) -> None:
 @pytest.mark.parametrize("connections", ["none", "dense"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_the_summary_is_the_last_state_of_each_direction(bidirectional: bool, connections: str, reverse: bool) -> None:
-    """Forward at the sentence's end, backward at its beginning; with `reverse` the other way round."""
+    """The forward direction ends at the last piece, the backward one at the first; `reverse` swaps them."""
     choice = {**DEFAULTS, "encoder.layers": 2, "encoder.bidirectional": bidirectional}
     model = seeded(member({**choice, "encoder.connections": connections, "reverse_source": reverse}), 13)
     src = torch.tensor([[4, 5, 6, 7, EOS], [8, EOS, 0, 0, 0], [EOS, 0, 0, 0, 0]])
@@ -74,14 +74,14 @@ def test_the_summary_is_the_last_state_of_each_direction(bidirectional: bool, co
 
 
 @pytest.mark.parametrize("kind", ["last", "mean", "zero"])
-def test_the_first_state_knows_the_source_unless_it_is_zero(kind: str) -> None:
+def test_the_initial_state_depends_on_the_source_unless_it_is_zero(kind: str) -> None:
     model = seeded(member({**DEFAULTS, "decoder.initial_state": kind}), 13)
     _, state = model.encode(torch.tensor([[4, 5, EOS], [6, 7, EOS]]), torch.tensor([3, 3]))
     assert any(not s[0].equal(s[1]) for s in state) == (kind != "zero")
 
 
-def test_only_the_output_is_bridged() -> None:
-    """The LSTM's memory cells begin with zeros, and so does the readout that is fed."""
+def test_only_the_hidden_state_is_bridged() -> None:
+    """The LSTM's memory cells start at zero, and so does the readout of input feeding."""
     model = seeded(member({**DEFAULTS, "decoder.input_feeding": True}), 13)
     _, state = model.encode(torch.tensor([[4, BOS, EOS]]), torch.tensor([3]))
     assert [bool(s.eq(0).all()) for s in state] == [False, True, False, True, True]

@@ -1,4 +1,4 @@
-"""Connections around a layer, by their equations."""
+"""Connections around a layer against their equations."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 import torch
 
-from nmt.model.connections import Dense, Highway, Residual, Straight
+from nmt.model.connections import Dense, Highway, NoSkip, Residual
 
-BELOW, ABOVE = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1)), torch.linspace(-2, 2, 24).view(2, 3, 4)
+X, Y = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1)), torch.linspace(-2, 2, 24).view(2, 3, 4)
 
 
-def test_straight_is_the_layers_output() -> None:
-    assert Straight(7, 4)(torch.zeros(2, 3, 7), ABOVE).equal(ABOVE)
+def test_plain_stacking_is_the_layers_output() -> None:
+    assert NoSkip(7, 4)(torch.zeros(2, 3, 7), Y).equal(Y)
 
 
 def test_residual_adds() -> None:
     """He et al. 2016, eq. 1: y = F(x) + x."""
-    assert Residual(4, 4)(BELOW, ABOVE).equal(ABOVE + BELOW)
+    assert Residual(4, 4)(X, Y).equal(Y + X)
 
 
-def test_highway_chooses() -> None:
+def test_highway_mixes_by_its_gate() -> None:
     """Srivastava et al. 2015, eq. 3: y = H(x) T(x) + x (1 - T(x)), T(x) = sigmoid(W x + b)."""
     torch.manual_seed(0)
     highway = Highway(4, 4)
@@ -29,30 +29,30 @@ def test_highway_chooses() -> None:
     weight, bias = highway.gate.weight, highway.gate.bias
     for n in range(2):
         for t in range(3):
-            x, h = BELOW[n, t], ABOVE[n, t]
+            x, y = X[n, t], Y[n, t]
             gate = 1 / (1 + torch.exp(-(weight @ x + bias)))
-            torch.testing.assert_close(highway(BELOW, ABOVE)[n, t], h * gate + x * (1 - gate))
+            torch.testing.assert_close(highway(X, Y)[n, t], y * gate + x * (1 - gate))
 
 
-@pytest.mark.parametrize(("bias", "chosen"), [(-50.0, BELOW), (50.0, ABOVE)])
-def test_highway_gate_shut_and_open(bias: float, chosen: torch.Tensor) -> None:
+@pytest.mark.parametrize(("bias", "expected"), [(-50.0, X), (50.0, Y)])
+def test_highway_gate_shut_and_open(bias: float, expected: torch.Tensor) -> None:
     highway = Highway(4, 4)
     highway.gate.bias.data.fill_(bias)
-    torch.testing.assert_close(highway(BELOW, ABOVE), chosen)
+    torch.testing.assert_close(highway(X, Y), expected)
 
 
 def test_highway_starts_half_open() -> None:
     assert Highway(4, 4).gate.bias.eq(0).all()
 
 
-def test_dense_hands_on_both() -> None:
+def test_dense_concatenates() -> None:
     """Huang et al. 2017, eq. 2: the next layer reads [x_0 ; x_1 ; ...]."""
-    joined = Dense(4, 4)(BELOW, ABOVE)
-    assert joined[:, :, :4].equal(BELOW)
-    assert joined[:, :, 4:].equal(ABOVE)
+    concatenated = Dense(4, 4)(X, Y)
+    assert concatenated[:, :, :4].equal(X)
+    assert concatenated[:, :, 4:].equal(Y)
 
 
-@pytest.mark.parametrize("kind", [Straight, Residual, Highway, Dense])
-def test_the_size_is_said_beforehand(kind: Any) -> None:
+@pytest.mark.parametrize("kind", [NoSkip, Residual, Highway, Dense])
+def test_the_output_has_the_declared_size(kind: Any) -> None:
     connection = kind(4, 4)
-    assert connection(BELOW, ABOVE).shape == (2, 3, connection.size)
+    assert connection(X, Y).shape == (2, 3, connection.size)

@@ -1,7 +1,7 @@
-"""Every member of the model family keeps the same promises: properties of the model, for every pair of options.
+"""Properties that every member of the model family must have, tested for every pair of options.
 
-A property takes a choice of options (`tests/family.py`) and holds for all; it is tried on a covering array, and, marked
-slow, on random members of the full product.
+A property is a function of a choice of options (`tests/family.py`) and must hold for every choice. It is tested on a
+covering array, and in tests marked slow on random members of the full product.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.family import (
     random_member,
     seeded,
 )
-from tests.reference_model import Plain
+from tests.reference_model import ReferenceModel
 
 VOCABULARY = 13
 SENTENCES = [[5, 6, 7, 8, EOS], [9, EOS], [4, 4, EOS], [EOS]]
@@ -41,12 +41,12 @@ TGT = torch.tensor(TARGETS)
 
 
 def make(choice: Choice, **options: Any) -> Seq2Seq:
-    """A member in double precision: what is the same must be so to the last digits."""
+    """Build a member in double precision, so that equal results agree to the last digits."""
     return seeded(member(choice, **options), VOCABULARY).double()
 
 
-def read(model: Seq2Seq, src: Tensor, lengths: Tensor, tgt: Tensor) -> tuple[Tensor, Tensor]:
-    """With teacher forcing: logits (B, T, V) and weights (B, T, S)."""
+def run(model: Seq2Seq, src: Tensor, lengths: Tensor, tgt: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute logits (B, T, V) and attention weights (B, T, S) with teacher forcing."""
     memory, state = model.encode(src, lengths)
     readout, _, weights = model.decoder(model.embed_target(tgt), state, memory)
     torch.testing.assert_close(readout, model(src, lengths, tgt))
@@ -54,7 +54,7 @@ def read(model: Seq2Seq, src: Tensor, lengths: Tensor, tgt: Tensor) -> tuple[Ten
 
 
 def close(found: Any, expected: Any) -> None:
-    """The same but for rounding in double precision."""
+    """Assert equality up to rounding in double precision."""
     torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
 
 
@@ -63,55 +63,55 @@ def close(found: Any, expected: Any) -> None:
 
 def equals_the_equations_of_the_papers(choice: Choice) -> None:
     model = make(choice)
-    plain = Plain(model, member(choice))
-    logits, weights = read(model, SRC, LENGTHS, TGT)
+    reference = ReferenceModel(model, member(choice))
+    logits, weights = run(model, SRC, LENGTHS, TGT)
     for b, (src, tgt) in enumerate(zip(SENTENCES, TARGETS, strict=True)):
-        expected, looked = plain.logits(src, tgt)
+        expected, expected_weights = reference.logits(src, tgt)
         close(logits[b], expected)
-        close(weights[b, :, : len(src)].double(), looked)
+        close(weights[b, :, : len(src)].double(), expected_weights)
 
 
 def step_by_step_equals_teacher_forcing(choice: Choice) -> None:
     model = make(choice)
-    expected, looked = read(model, SRC, LENGTHS, TGT)
+    expected, expected_weights = run(model, SRC, LENGTHS, TGT)
     memory, state = model.encode(SRC, LENGTHS)
     for t in range(TGT.size(1)):
         logits, state, weights = model.step(TGT[:, t], state, memory)
         close(logits, expected[:, t])
-        close(weights, looked[:, t])
+        close(weights, expected_weights[:, t])
 
 
-def a_sentence_does_not_see_its_batch(choice: Choice) -> None:
+def a_sentence_is_independent_of_its_batch(choice: Choice) -> None:
     model = make(choice)
-    together, looked = read(model, SRC, LENGTHS, TGT)
+    together, weights_together = run(model, SRC, LENGTHS, TGT)
     for b, length in enumerate(LENGTHS.tolist()):
-        alone, weights = read(model, SRC[b : b + 1, :length], LENGTHS[b : b + 1], TGT[b : b + 1])
+        alone, weights = run(model, SRC[b : b + 1, :length], LENGTHS[b : b + 1], TGT[b : b + 1])
         close(alone[0], together[b])
-        close(weights[0], looked[b, :, :length])
+        close(weights[0], weights_together[b, :, :length])
 
 
-def what_stands_on_padding_does_not_matter(choice: Choice) -> None:
+def pieces_on_padding_do_not_matter(choice: Choice) -> None:
     model = make(choice)
     filled = torch.where(SRC == PAD, 10, SRC)
-    close(read(model, filled, LENGTHS, TGT), read(model, SRC, LENGTHS, TGT))
+    close(run(model, filled, LENGTHS, TGT), run(model, SRC, LENGTHS, TGT))
 
 
-def the_future_is_not_seen(choice: Choice) -> None:
+def later_target_pieces_do_not_matter(choice: Choice) -> None:
     model = make(choice)
     changed = TGT.clone()
     changed[:, -1] = 6
-    (before, _), (after, _) = read(model, SRC, LENGTHS, TGT), read(model, SRC, LENGTHS, changed)
+    (before, _), (after, _) = run(model, SRC, LENGTHS, TGT), run(model, SRC, LENGTHS, changed)
     close(after[:, :-1], before[:, :-1])
     assert (after[:, -1] - before[:, -1]).abs().amax(1).min() > 1e-6
 
 
-def the_source_is_seen(choice: Choice) -> None:
+def every_source_piece_matters(choice: Choice) -> None:
     model = make(choice)
-    before, _ = read(model, SRC, LENGTHS, TGT)
-    for s in range(SRC.size(1)):  # each real piece, by all target positions from the second on
+    before, _ = run(model, SRC, LENGTHS, TGT)
+    for s in range(SRC.size(1)):  # each real piece affects all target positions from the second on
         changed = SRC.clone()
         changed[:, s] = 11
-        after, _ = read(model, changed, LENGTHS, TGT)
+        after, _ = run(model, changed, LENGTHS, TGT)
         difference = (after - before).abs().amax(2)[:, 1:].amin(1)
         assert ((difference > 1e-9) == (s < LENGTHS)).all()
 
@@ -128,27 +128,27 @@ def the_encoder_reads_in_its_direction(choice: Choice) -> None:
         changed = SRC.clone()
         changed[0, s] = 11
         differ = (states(changed) - before).abs().amax(1) > 1e-12
-        ahead = [
+        affected = [
             choice["encoder.bidirectional"] or (at <= s if choice["reverse_source"] else at >= s) for at in range(5)
         ]
-        assert differ.tolist() == ahead
+        assert differ.tolist() == affected
 
 
 def reversing_is_reading_the_reversed_source(choice: Choice) -> None:
-    """Beginning at the end of a source is beginning at the beginning of the reversed one; weights follow."""
-    straight, reverse = (make(choice, reverse_source=reverse) for reverse in (False, True))
-    reverse.load_state_dict(straight.state_dict())
-    turned = torch.tensor([[*src[::-1], *[PAD] * (5 - len(src))] for src in SENTENCES])
-    expected, looked = read(straight, SRC, LENGTHS, TGT)
-    found, weights = read(reverse, turned, LENGTHS, TGT)
+    """`reverse_source` gives the same as reversing the source itself, with the attention weights reversed."""
+    forward, reverse = (make(choice, reverse_source=reverse) for reverse in (False, True))
+    reverse.load_state_dict(forward.state_dict())
+    reversed_src = torch.tensor([[*src[::-1], *[PAD] * (5 - len(src))] for src in SENTENCES])
+    expected, expected_weights = run(forward, SRC, LENGTHS, TGT)
+    found, weights = run(reverse, reversed_src, LENGTHS, TGT)
     close(found, expected)
     for b, length in enumerate(LENGTHS.tolist()):
-        close(weights[b, :, :length].flip(1), looked[b, :, :length])
+        close(weights[b, :, :length].flip(1), expected_weights[b, :, :length])
 
 
 def the_weights_are_a_distribution_over_the_source(choice: Choice) -> None:
-    """They sum to one and are zero on padding; without attention the model looks nowhere."""
-    _, weights = read(make(choice), SRC, LENGTHS, TGT)
+    """They sum to one and are zero on padding; without attention all are zero."""
+    _, weights = run(make(choice), SRC, LENGTHS, TGT)
     assert weights.shape == (*TGT.shape, SRC.size(1))
     if choice["decoder.attention"] == "none":
         assert weights.eq(0).all()
@@ -159,8 +159,8 @@ def the_weights_are_a_distribution_over_the_source(choice: Choice) -> None:
     assert weights[~padding].gt(0).all()
 
 
-def the_first_states_tensors_are_its_own(choice: Choice) -> None:
-    """The search writes into them."""
+def the_tensors_of_the_initial_state_share_no_memory(choice: Choice) -> None:
+    """The search writes into each of them."""
     _, state = make(choice).encode(SRC, LENGTHS)
     assert len({s.data_ptr() for s in state}) == len(state)
 
@@ -178,8 +178,8 @@ def beams_share_the_memory_of_their_sentence(choice: Choice) -> None:
         )
 
 
-def gradients_reach_every_number(choice: Choice) -> None:
-    """Each single parameter has a gradient, but for the embeddings of pieces that are not there."""
+def gradients_reach_every_weight(choice: Choice) -> None:
+    """Every single weight has a gradient, except in the embeddings of pieces that do not occur."""
     model = make(choice).train()
     model.output(model(SRC, LENGTHS, TGT)).square().sum().backward()
     for key, parameter in model.named_parameters():
@@ -192,7 +192,7 @@ def gradients_reach_every_number(choice: Choice) -> None:
 
 
 def gradients_are_right(choice: Choice) -> None:
-    """gradcheck of all parameters at once, and of those furthest from the output alone."""
+    """gradcheck of all parameters together, and of the encoder's lowest layer, furthest from the output, on its own."""
     model = make(choice)
     parameters = dict(model.named_parameters())
     furthest = next(key for key in parameters if key.startswith("encoder.layers.0"))
@@ -210,23 +210,23 @@ def gradients_are_right(choice: Choice) -> None:
 
 
 def dropout_is_variational(choice: Choice) -> None:
-    """While training, whatever a part does not see at one position it sees at none; so too where steps are a loop."""
+    """A feature dropped from a module's input at one position is dropped at all, also where time steps are a loop."""
     model = make(choice, dropout=0.5).train()
-    seen: dict[nn.Module, list[Tensor]] = {}
+    module_inputs: dict[nn.Module, list[Tensor]] = {}
 
-    def watch(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def record(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if isinstance(inputs[0], Tensor) and inputs[0].dim() == 3:
-            seen.setdefault(module, []).append(inputs[0].detach())
+            module_inputs.setdefault(module, []).append(inputs[0].detach())
 
     for module in [*model.encoder.modules(), *model.decoder.modules()]:
-        module.register_forward_pre_hook(watch)
+        module.register_forward_pre_hook(record)
     readout = model(SRC, LENGTHS, TGT)
-    for inputs in [[readout.detach()], *seen.values()]:
+    for inputs in [[readout.detach()], *module_inputs.values()]:
         dropped = torch.cat(inputs, dim=1) == 0
-        # The source may differ on padding, and the first step may begin with zeros.
+        # States of the source may differ on padding, and the first step may read a state of zeros.
         if dropped.size(1) == TGT.size(1):
             assert (dropped[:, 1:] == dropped[:, 1:2]).all()
-    assert any(isinstance(module, Recurrent) for module in seen)
+    assert any(isinstance(module, Recurrent) for module in module_inputs)
     assert 0 < (readout == 0).double().mean() < 1
     assert (readout == 0).any(1).unique(dim=0).size(0) > 1, "sentences must not share a mask"
     model.output(readout).square().sum().backward()
@@ -236,16 +236,16 @@ def dropout_is_variational(choice: Choice) -> None:
 PROPERTIES: list[Callable[[Choice], None]] = [
     equals_the_equations_of_the_papers,
     step_by_step_equals_teacher_forcing,
-    a_sentence_does_not_see_its_batch,
-    what_stands_on_padding_does_not_matter,
-    the_future_is_not_seen,
-    the_source_is_seen,
+    a_sentence_is_independent_of_its_batch,
+    pieces_on_padding_do_not_matter,
+    later_target_pieces_do_not_matter,
+    every_source_piece_matters,
     the_encoder_reads_in_its_direction,
     reversing_is_reading_the_reversed_source,
     the_weights_are_a_distribution_over_the_source,
-    the_first_states_tensors_are_its_own,
+    the_tensors_of_the_initial_state_share_no_memory,
     beams_share_the_memory_of_their_sentence,
-    gradients_reach_every_number,
+    gradients_reach_every_weight,
     gradients_are_right,
     dropout_is_variational,
 ]
@@ -258,7 +258,7 @@ def test_every_pair_of_options(holds: Callable[[Choice], None], choice: Choice) 
 
 
 def test_random_members_equal_the_equations() -> None:
-    """Some mistakes take three options to show."""
+    """Some mistakes show only with a combination of three options."""
     for seed in range(100):
         choice = random_member(seed)
         try:
@@ -280,7 +280,7 @@ def test_random_members(seed: int) -> None:
 
 
 def test_every_pair_that_the_config_accepts_is_in_the_array() -> None:
-    """A pair is missing only if changing two other options does not make it acceptable either."""
+    """A pair may be missing only if no values of two other options make it valid."""
     covered = set().union(*map(pairs_of, covering_array()))
     assert all(map(is_valid, covering_array()))
     for pair in all_pairs():
@@ -300,7 +300,7 @@ def test_every_option_is_tried() -> None:
 
 @pytest.mark.parametrize("key", OPTIONS)
 def test_every_option_makes_a_difference(key: str) -> None:
-    """Each of its values gives other parameters, or with the same parameters another output."""
+    """Any two of its values give different parameters, or different outputs from the same parameters."""
     base = {**DEFAULTS, "encoder.layers": 2, "decoder.layers": 2}
     if key == "decoder.context":
         base["decoder.attention"] = "none"
@@ -309,5 +309,5 @@ def test_every_option_makes_a_difference(key: str) -> None:
         shapes = [{k: p.shape for k, p in model.named_parameters()} for model in (one, other)]
         if shapes[0] == shapes[1]:
             other.load_state_dict(one.state_dict())
-            (first, _), (second, _) = (read(model, SRC, LENGTHS, TGT) for model in (one, other))
+            (first, _), (second, _) = (run(model, SRC, LENGTHS, TGT) for model in (one, other))
             assert (first - second).abs().max() > 1e-6

@@ -1,7 +1,7 @@
-"""Members of the family learn toy tasks in seconds, and say what they have learnt through the one search.
+"""Members of the family learn toy tasks in seconds; their translations come from the real search.
 
-Copying and reversing need an alignment: 20 random symbols do not fit into a fixed context as small as this. The letters
-of an alphabet that repeats need none: what comes next is in the state, and a fixed context says where to end.
+Copying and reversing need attention: 20 random symbols do not fit into a fixed context of this size. Continuing the
+alphabet needs none: the state holds the next letter, and a fixed context holds the last one.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ Pair = tuple[list[int], list[int]]
 
 
 class Task(NamedTuple):
-    """A toy task."""
+    """A toy task: pairs to train on and pairs to test."""
 
     draw: Callable[[random.Random], list[Pair]]
-    """a batch"""
+    """draws a batch of training pairs"""
     unseen: list[Pair]
-    """what was not trained on"""
+    """pairs that are never trained on"""
     vocabulary: int
 
 
 def symbols(reverse: bool, longest: int, batch: int = 32) -> Task:
-    """Say random symbols again, or from the end; what is unseen has the full length."""
+    """Copy or reverse up to `longest` random symbols; the unseen pairs have the full length."""
 
     def pair(draw: random.Random, length: int) -> Pair:
         src = draw.choices(range(FIRST, FIRST + SYMBOLS), k=length)
         return src, src[::-1] if reverse else src
 
     def some(draw: random.Random) -> list[Pair]:
-        length = draw.randint(1, longest)  # of like length, to spare padding
+        length = draw.randint(1, longest)  # similar lengths, for little padding
         return [pair(draw, draw.randint(max(1, length - 3), length)) for _ in range(batch)]
 
     draw = random.Random(99)
@@ -58,7 +58,7 @@ def symbols(reverse: bool, longest: int, batch: int = 32) -> Task:
 
 
 def alphabet(batch: int = 32) -> Task:
-    """From the first to the last letter given, a follows on z: y b -> y z a b. A tenth of the ranges is never shown."""
+    """Continue the cyclic alphabet from a first to a last letter: y b -> y z a b. A tenth of the ranges is unseen."""
 
     def pair(first: int, last: int) -> Pair:
         letters = [first + i for i in range((last - first) % LETTERS + 1)]
@@ -71,13 +71,13 @@ def alphabet(batch: int = 32) -> Task:
 
 
 def pad(rows: Sequence[Sequence[int]]) -> Tensor:
-    """The rows as a tensor (B, longest)."""
+    """Pad the rows to a tensor (B, ·)."""
     longest = max(map(len, rows))
     return torch.tensor([[*row, *[PAD] * (longest - len(row))] for row in rows])
 
 
 def loss(model: Seq2Seq, pairs: Sequence[Pair]) -> Tensor:
-    """The mean negative log-likelihood of a target piece, EOS included, in nats."""
+    """Compute the mean negative log-likelihood of a target piece, EOS included, in nats."""
     srcs = [[*src, EOS] for src, _ in pairs]
     tgt_in, tgt_out = pad([[BOS, *tgt] for _, tgt in pairs]), pad([[*tgt, EOS] for _, tgt in pairs])
     readout, real = model(pad(srcs), torch.tensor([len(src) for src in srcs]), tgt_in), tgt_out != PAD
@@ -86,7 +86,7 @@ def loss(model: Seq2Seq, pairs: Sequence[Pair]) -> Tensor:
 
 
 def learn(choice: dict[str, Any], task: Task, steps: int, learning_rate: float = 1e-2) -> Seq2Seq:
-    """Train a small member, one layer a side unless it says otherwise."""
+    """Train a small member, with one layer per side unless `choice` sets more."""
     sizes = {"embedding": 32, "encoder.hidden": 32, "decoder.hidden": 64, "decoder.attention_size": 64}
     small = {"decoder.layers": 1, **dict.fromkeys(DROPOUTS, 0.0)}
     torch.manual_seed(1)
@@ -105,19 +105,22 @@ def learn(choice: dict[str, Any], task: Task, steps: int, learning_rate: float =
 
 @torch.inference_mode()
 def perplexity(model: Seq2Seq, task: Task) -> float:
-    """Of a piece that was not trained on; 1 is certainty."""
+    """Compute the perplexity on the unseen pairs; 1 is certainty."""
     return math.exp(loss(model, task.unseen).item())
 
 
 def translate(model: Seq2Seq, task: Task, beam: int = 1) -> list[list[int]]:
-    """What the search says to the unseen sources."""
+    """Translate the unseen sources by the search."""
     options = SearchOptions(beam=beam, max_length_extra=LETTERS + 5)
     results = Engine(BeamSearch(model)).run(Request(i, (*src, EOS), options) for i, (src, _) in enumerate(task.unseen))
     return [result.hypotheses[0].ids for result in results]
 
 
 def accuracy(found: list[list[int]], task: Task) -> float:
-    """How alike translations and references are, 0 to 1: twice the pieces in common, in order, by all (difflib)."""
+    """Compute the mean similarity, 0 to 1, of translations and references.
+
+    Similarity is 2 * m / n for m matching pieces, in order, among the n pieces of both (difflib).
+    """
     pairs = zip(found, task.unseen, strict=True)
     ratios = [SequenceMatcher(None, one, tgt, autojunk=False).ratio() for one, (_, tgt) in pairs]
     return sum(ratios) / len(ratios)
@@ -180,7 +183,7 @@ def test_the_next_letter_with_a_fixed_context(choice: dict[str, Any]) -> None:
     "choice", [RNN, pytest.param(GRU, marks=slow), pytest.param({}, marks=slow)], ids=["rnn", "gru", "lstm"]
 )
 def test_the_next_letter_with_the_context_at_the_start_only(choice: dict[str, Any]) -> None:
-    """The right letters in the right order; where to end is forgotten on the way, the sooner without gates."""
+    """The letters and their order are right; where to end is forgotten on the way, sooner without gates."""
     task = alphabet()
     model = learn({**choice, "decoder.attention": "none", "decoder.context": "start"}, task, steps=250)
     assert perplexity(model, task) < 1.5

@@ -1,4 +1,4 @@
-"""The recurrent layers against torch's cells, against the equations, and the fused path against the plain one."""
+"""Recurrent layers against torch's cells and the equations; the fused kernels against the loop over steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ norms = pytest.mark.parametrize("norm", [False, True], ids=["plain", "norm"])
 
 
 def make(cell: Cell, norm: bool = False, fused: bool = True) -> Recurrent:
-    """A layer of 3 inputs and 4 numbers of state; no weight is zero or one."""
+    """Build a layer of input size 3 and hidden size 4; no weight is zero or one."""
     torch.manual_seed(0)
     layer = cell(3, 4, norm=norm, fused=fused)
     for parameter in layer.parameters():
@@ -27,9 +27,9 @@ def make(cell: Cell, norm: bool = False, fused: bool = True) -> Recurrent:
 
 
 def example(layer: Recurrent, length: int = 7) -> tuple[Tensor, list[Tensor]]:
-    """Inputs (2, length, 3) and a state that is not zero."""
+    """Return inputs (2, length, 3) and a state that is not zero."""
     torch.manual_seed(1)
-    return torch.randn(2, length, 3), [torch.randn(2, 4) for _ in range(layer.states)]
+    return torch.randn(2, length, 3), [torch.randn(2, 4) for _ in range(layer.tensors_per_state)]
 
 
 @cells
@@ -53,8 +53,8 @@ def test_equals_the_cell_of_torch(cell: Cell, fused: bool) -> None:
     torch.testing.assert_close(final, state, atol=1e-6, rtol=0)
 
 
-def test_biases_are_those_that_torch_needs() -> None:
-    """The RNN and the LSTM add torch's two biases up, so one is enough; the GRU's reset gate stands between them."""
+def test_biases_are_those_of_torch_without_redundancy() -> None:
+    """RNN and LSTM add torch's two biases, so one is enough; the GRU multiplies one of them by its reset gate."""
     biases = {cell: [make(cell).input.bias is not None, make(cell).hidden.bias is not None] for cell in CELLS}
     assert biases == {RNN: [True, False], GRU: [True, True], LSTM: [True, False]}
 
@@ -72,11 +72,11 @@ def test_a_sequence_equals_its_steps(cell: Cell, norm: bool) -> None:
 
 
 @cells
-def test_fused_and_plain_are_the_same_with_the_same_gradients(cell: Cell) -> None:
-    fused, plain = make(cell).double(), make(cell, fused=False).double()
-    assert fused.fused and not plain.fused
+def test_fused_kernel_and_loop_give_equal_outputs_and_gradients(cell: Cell) -> None:
+    fused, loop = make(cell).double(), make(cell, fused=False).double()
+    assert fused.fused and not loop.fused
     results = []
-    for layer in (fused, plain):
+    for layer in (fused, loop):
         inputs, state = example(layer)
         inputs, state = inputs.double().requires_grad_(), [s.double().requires_grad_() for s in state]
         outputs, final = layer(inputs, state)
@@ -96,15 +96,16 @@ def test_gradcheck(cell: Cell, norm: bool, fused: bool) -> None:
     values = [inputs.double(), *(s.double() for s in state), *(p.detach() for p in layer.parameters())]
 
     def run(inputs: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        state, parameters = list(rest[: layer.states]), dict(zip(names, rest[layer.states :], strict=True))
-        outputs, final = torch.func.functional_call(layer, parameters, (inputs, state))
+        state, parameters = rest[: layer.tensors_per_state], rest[layer.tensors_per_state :]
+        named = dict(zip(names, parameters, strict=True))
+        outputs, final = torch.func.functional_call(layer, named, (inputs, list(state)))
         return (outputs, *final)
 
     assert torch.autograd.gradcheck(run, [value.clone().requires_grad_() for value in values], fast_mode=True)
 
 
 def layer_norm(norm: Any, x: Tensor) -> Tensor:
-    """g / sigma * (x - mu) + b over the numbers of a row (Ba et al. 2016, eq. 4)."""
+    """Compute g / sigma * (x - mu) + b for each row (Ba et al. 2016, eq. 4)."""
     mu = x.mean(1, keepdim=True)
     sigma = ((x - mu) ** 2).mean(1, keepdim=True).add(norm.eps).sqrt()
     normalised: Tensor = norm.weight / sigma * (x - mu) + norm.bias
@@ -112,7 +113,7 @@ def layer_norm(norm: Any, x: Tensor) -> Tensor:
 
 
 def test_the_normalised_lstm_is_that_of_the_paper() -> None:
-    """Ba et al. 2016, eq. 20-22; the bias of each norm stands for b, so the matrices have none."""
+    """Ba et al. 2016, eq. 20-22; the bias of each norm takes the place of b, so the matrices have none."""
     layer = make(LSTM, norm=True)
     assert isinstance(layer, LSTM)
     inputs, (h, c) = example(layer)
@@ -129,7 +130,7 @@ def test_the_normalised_lstm_is_that_of_the_paper() -> None:
 
 
 def test_the_normalised_gru_and_rnn() -> None:
-    """Both products are normalised before they meet."""
+    """Each product is normalised on its own, before they are combined."""
     gru, rnn = make(GRU, norm=True), make(RNN, norm=True)
     inputs, (h,) = example(gru)
     outputs, _ = gru(inputs, [h])
@@ -148,7 +149,7 @@ def test_the_normalised_gru_and_rnn() -> None:
 def test_the_state_of_zeros(cell: Cell, norm: bool) -> None:
     layer = make(cell, norm)
     state = layer.zero_state(torch.ones(5, 2, 3, dtype=torch.double))
-    assert len(state) == layer.states == (2 if cell is LSTM else 1)
+    assert len(state) == layer.tensors_per_state == (2 if cell is LSTM else 1)
     assert all(s.shape == (5, 4) and s.dtype == torch.double and s.eq(0).all() for s in state)
 
 
@@ -162,6 +163,6 @@ def test_the_forget_gate_starts_open(norm: bool) -> None:
 
 @cells
 def test_recurrent_matrices_start_orthogonal(cell: Cell) -> None:
-    """Gate by gate, so that the state keeps its length over many steps."""
+    """Each gate's matrix is orthogonal, so that the state keeps its norm over many steps."""
     for gate in cell(3, 4).hidden.weight.detach().split(4):
         torch.testing.assert_close(gate @ gate.T, torch.eye(4), atol=1e-5, rtol=0)

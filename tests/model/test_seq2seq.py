@@ -1,4 +1,4 @@
-"""What the whole model adds to its parts: embeddings, tying, dropout. The properties of all members: test_family.py."""
+"""The whole model: embeddings, tying and dropout. The properties of all family members are in test_family.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TGT = torch.tensor([[BOS, 5, 6, 7], [BOS, 9, 9, 9], [BOS, 4, 12, 11]])
 
 
 def tiny(**options: object) -> Seq2Seq:
-    """The default member, small."""
+    """Build the default member of the family in tiny sizes."""
     return seeded(member(DEFAULTS, **options), VOCABULARY)
 
 
@@ -46,12 +46,12 @@ def test_embeddings_start_with_length_one_and_padding_with_none(tying: str) -> N
     assert model.output.bias.eq(0).all()
 
 
-def test_source_and_target_are_looked_up_in_their_own_tables() -> None:
+def test_source_and_target_have_their_own_tables() -> None:
     model = tiny(tying="none")
     assert not torch.allclose(model.embed_source(TGT), model.embed_target(TGT))
 
 
-def test_tables_keep_their_tie_in_a_checkpoint() -> None:
+def test_tables_stay_tied_after_loading() -> None:
     one, other = tiny(tying="target"), Seq2Seq(member(DEFAULTS, tying="target"), VOCABULARY).eval()
     other.load_state_dict(one.state_dict())
     assert other.output.weight is other.embedding.weight
@@ -69,36 +69,37 @@ def test_dropout_only_while_training(dropout: str) -> None:
 @pytest.mark.parametrize("wiring", ["gnmt", "bahdanau", "luong", "conditional"])
 @pytest.mark.parametrize("feeding", [False, True])
 def test_dropout_is_everywhere(wiring: str, feeding: bool) -> None:
-    """On each layer's output, the context and the readout: half of the numbers at p = 0.5, others in other rows."""
+    """Half of the features of each layer's output, context and readout are dropped at p = 0.5, others in each row."""
     choice = {**DEFAULTS, "encoder.layers": 2, "decoder.layers": 2, "decoder.wiring": wiring}
     config = member({**choice, "decoder.input_feeding": feeding}, dropout=0.5)
     model = seeded(config, VOCABULARY).train()
-    read: dict[str, tuple[Tensor, ...]] = {}
-    upper = "upper.cells.0" if wiring in ("gnmt", "conditional") else "stack.cells.1"
-    for name in ("encoder.layers.1.ahead", f"decoder.wiring.{upper}", "decoder.readout"):
+    module_inputs: dict[str, tuple[Tensor, ...]] = {}
+    upper_cell = "upper.cells.0" if wiring in ("gnmt", "conditional") else "stack.cells.1"
+    for name in ("encoder.layers.1.forward_cell", f"decoder.wiring.{upper_cell}", "decoder.readout"):
 
-        def watch(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-            read[name.split(".")[1]] = inputs
+        def record(_: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+            module_inputs[name.split(".")[1]] = inputs
 
-        model.get_submodule(name).register_forward_pre_hook(watch)
+        model.get_submodule(name).register_forward_pre_hook(record)
     rows = 40
     src, lengths, tgt = (x[:1].expand(rows, *x.shape[1:]) for x in (SRC, LENGTHS, TGT))
     parts = {"readout": model(src, lengths, tgt)}
-    outputs, context, inputs = read["readout"]
-    parts |= {"encoder, below": read["layers"][0], "decoder, above": outputs, "context": context}
-    parts["decoder, below"] = read["wiring"][0][:, :, : config.decoder.hidden]
+    outputs, context, inputs = module_inputs["readout"]
+    parts |= {"encoder, lower layer": module_inputs["layers"][0], "decoder, upper layer": outputs, "context": context}
+    parts["decoder, lower layer"] = module_inputs["wiring"][0][:, :, : config.decoder.hidden]
     if wiring != "luong":
-        parts["context, as the upper layer reads it"] = read["wiring"][0][:, :, config.decoder.hidden :]
+        parts["context in the upper layer's input"] = module_inputs["wiring"][0][:, :, config.decoder.hidden :]
     if feeding:
-        parts["readout, as it is fed"] = inputs[:, :, -config.embedding :]
-    parts["encoder, above"] = model.encoder(model.embed_source(src), lengths)[0]
+        parts["readout in the next input"] = inputs[:, :, -config.embedding :]
+    parts["encoder, upper layer"] = model.encoder(model.embed_source(src), lengths)[0]
     for name, values in parts.items():
         dropped = values[:, -1] == 0
-        share = 0.75 if name.startswith("context") else 0.5  # its states have gone through the encoder's
+        share = 0.75 if name.startswith("context") else 0.5  # dropped in the encoder's states, and again in the context
         assert dropped.double().mean().item() == pytest.approx(share, abs=0.1), name
         assert dropped.unique(dim=0).size(0) > 10, name
-    assert not parts["decoder, below"].eq(0).equal(parts["decoder, above"].eq(0)), "layers must not share a mask"
+    lower, upper = parts["decoder, lower layer"], parts["decoder, upper layer"]
+    assert not lower.eq(0).equal(upper.eq(0)), "layers must not share a mask"
 
 
-def test_flip_turns_round_within_the_length() -> None:
+def test_flip_reverses_each_sentence_within_its_length() -> None:
     assert flip_index(torch.tensor([4, 2, 1]), 4).tolist() == [[3, 2, 1, 0], [1, 0, 2, 3], [0, 1, 2, 3]]

@@ -1,4 +1,4 @@
-"""The search: exhaustive where it can be, greedy where it must be, the same scripted, and never beyond its limits."""
+"""Beam search: exhaustive with a wide beam, greedy with beam 1, within its limits, and the same when scripted."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from nmt.errors import SearchError
 from nmt.search.beam import BeamSearch, best_continuations, is_done, length_penalty, plain_limits
 from nmt.search.engine import Engine, Hypothesis, Request, SearchOptions
+from nmt.search.padding import pad_ids
 from nmt.search.slots import walk_back
 from nmt.text.special_ids import BOS, EOS, PAD, UNK
 from tests.toy_model import ToyModel, all_complete, greedy
@@ -21,7 +22,7 @@ SEEDS = range(6)
 
 
 def translate(model: ToyModel, options: SearchOptions, prefix: tuple[int, ...] = ()) -> list[Hypothesis]:
-    """The hypotheses of SRC."""
+    """Return the hypotheses of SRC."""
     (result,) = Engine(BeamSearch(model)).run([Request(0, SRC, options, prefix)])
     if result.error is not None:
         raise result.error
@@ -62,7 +63,7 @@ def test_beam_1_is_greedy(seed: int) -> None:
 
 
 @pytest.mark.parametrize("beam", [1, 3, 8])
-def test_score_is_that_of_forced_decoding(beam: int) -> None:
+def test_score_equals_forced_decoding(beam: int) -> None:
     for seed in SEEDS:
         model = ToyModel(seed=seed)
         for found in translate(model, SearchOptions(beam=beam, n_best=beam)):
@@ -83,7 +84,7 @@ def test_forced_decoding_scores_padding_zero() -> None:
 
 
 def test_attention_is_that_of_the_hypothesis() -> None:
-    """Walked back from the beams: each row is what the model looks at behind that very prefix."""
+    """Traced back through the beams, each row equals the weights that the model gives after the same prefix."""
     model = ToyModel(seed=3)
     for found in translate(model, SearchOptions(beam=6, n_best=6)):
         memory, state = model.encode(torch.tensor([SRC]), torch.tensor([len(SRC)]))
@@ -109,7 +110,7 @@ def test_length_limits() -> None:
             assert length == len(found.ids) + found.complete
 
 
-def test_a_hypothesis_cut_by_the_limit_says_so() -> None:
+def test_a_hypothesis_truncated_by_the_limit_is_marked() -> None:
     never_ends = ToyModel(eos_bias=-50.0)
     found = translate(never_ends, SearchOptions(beam=2, n_best=2, max_length=7))
     assert [(len(hypothesis.ids), hypothesis.complete) for hypothesis in found] == [(7, False)] * 2
@@ -117,23 +118,23 @@ def test_a_hypothesis_cut_by_the_limit_says_so() -> None:
     assert len(found_by_source.ids) == math.ceil(1.5 * len(SRC)) + 2
 
 
-def test_without_a_limit_it_stops_when_nothing_better_can_come() -> None:
+def test_it_stops_when_no_better_hypothesis_is_possible() -> None:
     ends_at_once = ToyModel(eos_bias=50.0)
     search = CountingSearch(ends_at_once)
     result = Engine(search).run([Request(0, SRC, SearchOptions(beam=4, length_penalty=1.0))])[0]
     assert result.hypotheses[0].ids == []
-    assert search.steps == 1  # by the exact bound: three of four places in the pool are empty
+    assert search.steps == 1  # by the exact bound, as only one of K = 4 hypotheses has finished
 
 
 @pytest.mark.parametrize(
     ("live", "pool", "done"),
     [
-        (-1.0, (-2.0, -3.0), False),  # two have ended, but the live one, at -1 / 2, is better
-        (-6.0, (-2.0, -3.0), True),  # and now it is not
-        (-6.0, (-2.0, -math.inf), False),  # one has ended, and in 100 pieces the live one could be better
-        (-40.0, (-2.0, -math.inf), True),  # even then it could not: -40 / 17.5
+        (-1.0, (-2.0, -3.0), False),  # two have finished, but the live one, at -1 / 2, is better
+        (-6.0, (-2.0, -3.0), True),  # now it is not
+        (-6.0, (-2.0, -math.inf), False),  # one has finished, and at 100 pieces the live one could be better
+        (-40.0, (-2.0, -math.inf), True),  # even at 100 pieces it could not: -40 / 17.5
         (-40.0, (-math.inf, -math.inf), False),
-        (-math.inf, (-math.inf, -math.inf), True),  # nothing lives
+        (-math.inf, (-math.inf, -math.inf), True),  # no live hypothesis
     ],
 )
 def test_when_a_slot_is_done(live: float, pool: tuple[float, float], done: bool) -> None:
@@ -144,8 +145,8 @@ def test_when_a_slot_is_done(live: float, pool: tuple[float, float], done: bool)
     assert is_done(slots).tolist() == [done]
 
 
-def test_repetition_guard() -> None:
-    """Without it this model says the same again and again."""
+def test_no_ngram_is_repeated() -> None:
+    """Without it this model repeats itself."""
 
     def repeats(ids: list[int], n: int) -> bool:
         grams = [tuple(ids[i : i + n]) for i in range(len(ids) - n + 1)]
@@ -159,7 +160,7 @@ def test_repetition_guard() -> None:
         assert not any(repeats(hypothesis.ids, n) for hypothesis in translate(model, options))
 
 
-def test_prefix_is_said_first() -> None:
+def test_hypotheses_begin_with_the_prefix() -> None:
     for seed in SEEDS:
         model = ToyModel(seed=seed)
         for found in translate(model, SearchOptions(beam=3, n_best=3), prefix=(6, 6, 4)):
@@ -174,7 +175,7 @@ def test_unknown_piece_can_be_forbidden() -> None:
         assert UNK not in found.ids
 
 
-def test_special_pieces_are_never_said() -> None:
+def test_special_pieces_are_never_generated() -> None:
     model = ToyModel()
     model.output.bias.data[[PAD, BOS]] += 20.0
     for found in translate(model, SearchOptions(beam=4, n_best=4)):
@@ -193,11 +194,11 @@ def test_scripted_equals_eager() -> None:
     assert torch.allclose(eager.score(src, lengths, src), loaded.score(src, lengths, src), atol=1e-6)
 
 
-def test_engine_drives_a_scripted_search_as_it_does_an_eager_one() -> None:
+def test_engine_gives_the_same_results_with_a_scripted_search() -> None:
     eager = BeamSearch(ToyModel(vocabulary=9, seed=2)).eval()
     plain = SearchOptions(beam=4, n_best=2)
-    guarded = SearchOptions(beam=4, n_best=2, no_repeat_ngram=2, allow_unknown=False, min_length=4)
-    requests = [Request(0, SRC, plain), Request(1, SRC[2:], guarded, prefix=(7,))]
+    constrained = SearchOptions(beam=4, n_best=2, no_repeat_ngram=2, allow_unknown=False, min_length=4)
+    requests = [Request(0, SRC, plain), Request(1, SRC[2:], constrained, prefix=(7,))]
     for one, other in zip(Engine(eager).run(requests), Engine(reload(eager)).run(requests), strict=True):
         assert one.error is None
         assert [h.ids for h in one.hypotheses] == [h.ids for h in other.hypotheses]
@@ -207,8 +208,7 @@ def test_engine_drives_a_scripted_search_as_it_does_an_eager_one() -> None:
 def test_whole_decode_equals_the_engine() -> None:
     search = BeamSearch(ToyModel(vocabulary=9, seed=5))
     sources = [SRC, (6, EOS), (8, 7, EOS), (4, 4, 4, EOS)]
-    src = torch.tensor([[*s, *[PAD] * (5 - len(s))] for s in sources])
-    tokens, scores = search(src, torch.tensor([len(s) for s in sources]), 3, 10, 1.0)
+    tokens, scores = search(*pad_ids(sources), 3, 10, 1.0)
     options = SearchOptions(beam=3, max_length=10, max_length_factor=10)
     for row, score, result in zip(
         tokens.tolist(), scores.tolist(), Engine(search).run([Request(s, s, options) for s in sources]), strict=True
@@ -241,7 +241,7 @@ def test_length_penalty_in_closed_form() -> None:
 @pytest.mark.parametrize("vocabulary", [1, 4, 39, 40, 41, 79, 1000, 8001])
 @pytest.mark.parametrize("beam", [1, 2, 5, 30])
 def test_best_continuations_are_the_best(vocabulary: int, beam: int) -> None:
-    """Whole numbers, so that there are ties; some rows in order, with pieces or hypotheses at minus infinity."""
+    """Integers, so that there are ties; also sorted rows, and pieces or hypotheses at minus infinity."""
     generator = torch.Generator().manual_seed(vocabulary)
     log_probs = torch.randint(-90, 90, (4, beam, vocabulary), generator=generator).float()
     scores = torch.randint(-9, 9, (4, beam), generator=generator).float()
@@ -260,7 +260,7 @@ def test_best_continuations_are_the_best(vocabulary: int, beam: int) -> None:
 
 
 def test_walk_back_by_hand() -> None:
-    """Row 0 of slot 0 came by rows 1 and 0; at its own time and after it stands where it is."""
+    """Row 0 descends from row 1, row 1 and row 0; a hypothesis of two pieces keeps its row from time 2 on."""
     parents = torch.tensor([[[0, 0], [0, 1], [1, 0]]])  # (B, L, K): the parents at times 0, 1, 2
     path = walk_back(parents, torch.tensor([[0, 1]]), torch.tensor([[3, 2]]))
     assert path.tolist() == [[[0, 1, 1, 0], [0, 1, 1, 1]]]
@@ -288,19 +288,19 @@ def test_options_out_of_range(options: dict[str, float], message: str) -> None:
     ("src", "prefix", "message"),
     [((), (), "empty source"), ((4, EOS), (EOS,), "special piece"), ((4, EOS), (4,) * 14, "no room")],
 )
-def test_requests_that_cannot_be(src: tuple[int, ...], prefix: tuple[int, ...], message: str) -> None:
+def test_invalid_requests(src: tuple[int, ...], prefix: tuple[int, ...], message: str) -> None:
     with pytest.raises(SearchError, match=message):
         Request(0, src, SearchOptions(), prefix)
 
 
 def test_no_hypothesis_within_the_limits_is_an_error() -> None:
-    options = SearchOptions(beam=2, min_length=9, no_repeat_ngram=1, allow_unknown=False)  # only three pieces to say
+    options = SearchOptions(beam=2, min_length=9, no_repeat_ngram=1, allow_unknown=False)  # three pieces are possible
     with pytest.raises(SearchError, match="no hypothesis meets"):
         translate(ToyModel(vocabulary=7), options)
 
 
 class CountingSearch(BeamSearch):
-    """Counts its steps."""
+    """A search that counts its steps."""
 
     steps = 0
 
@@ -310,7 +310,7 @@ class CountingSearch(BeamSearch):
 
 
 def reload(search: BeamSearch) -> BeamSearch:
-    """The search as an exported file has it: scripted, saved and loaded."""
+    """Return the search as an exported file holds it: scripted, saved and loaded."""
     for name in BeamSearch.SCRIPTED:
         torch.jit.export(getattr(BeamSearch, name))
     buffer = io.BytesIO()

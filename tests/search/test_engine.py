@@ -1,4 +1,4 @@
-"""The engine: each request as if it were alone, none lost, none stuck."""
+"""The engine: each request gets the result that it has alone, and none is lost or left waiting."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from nmt.errors import SearchError
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Request, Result, SearchOptions
 from nmt.search.interface import Memory
-from nmt.search.running import append
+from nmt.search.running_batch import append
 from nmt.text.special_ids import EOS
 from tests.toy_model import ToyModel
 
 POISON, BOMB = 11, 10
-"""source pieces that the failing model cannot encode, or that make a step fail"""
+"""source pieces with which `FailingModel` fails in `encode`, or in a step"""
 
 
 class FailingModel(ToyModel):
-    """Fails on POISON while encoding, and on BOMB in the third step."""
+    """A model that fails to encode POISON, and in the third step after it encoded BOMB; it never emits EOS."""
 
     def __init__(self) -> None:
         super().__init__(eos_bias=-50.0)
@@ -34,7 +34,7 @@ class FailingModel(ToyModel):
             raise RuntimeError("poison")
         memory, state = super().encode(src, lengths)
         armed = (src == BOMB).any(dim=1, keepdim=True).float()
-        return memory, [*state, 3 * armed]  # counts down to the explosion
+        return memory, [*state, 3 * armed]  # counts down to the failing step
 
     def step(self, tokens: Tensor, state: list[Tensor], memory: Memory) -> tuple[Tensor, list[Tensor], Tensor]:
         if (state[2] == 1).any():
@@ -44,7 +44,7 @@ class FailingModel(ToyModel):
 
 
 def some_requests(count: int, seed: int = 0, longest: int = 12, **options: int | float) -> list[Request]:
-    """Requests of random sources."""
+    """Return requests with random sources of up to `longest` pieces and EOS."""
     draw = random.Random(seed)
     return [
         Request(i, (*draw.choices(range(4, 9), k=draw.randint(0, longest)), EOS), SearchOptions(**options))  # type: ignore[arg-type]
@@ -53,12 +53,12 @@ def some_requests(count: int, seed: int = 0, longest: int = 12, **options: int |
 
 
 def alone(search: BeamSearch, request: Request) -> Result:
-    """The result of a request that has an engine to itself."""
+    """Return the result of a request in an engine of its own."""
     return Engine(search, slots=1).run([request])[0]
 
 
 def assert_same(one: Result, other: Result) -> None:
-    """Same pieces, scores within 1e-4, same attention."""
+    """Assert the same pieces; scores and attention within 1e-4."""
     assert one.key == other.key
     assert one.error is None
     assert other.error is None
@@ -72,7 +72,7 @@ def assert_same(one: Result, other: Result) -> None:
 
 
 def drain(engine: Engine, steps: int = 1000) -> dict[object, Result]:
-    """Step until nothing is left."""
+    """Step until all requests have finished; return their results by key."""
     results: dict[object, Result] = {}
     for _ in range(steps):
         left = engine.step()
@@ -82,11 +82,11 @@ def drain(engine: Engine, steps: int = 1000) -> dict[object, Result]:
         if not left:
             assert (engine.active, engine.waiting) == (0, 0)
             return results
-    raise AssertionError("the engine does not come to an end")
+    raise AssertionError("the engine does not finish its requests")
 
 
 @pytest.mark.parametrize("beam", [1, 4])
-def test_alone_in_a_batch_of_64_and_among_joining_and_leaving_ones(beam: int) -> None:
+def test_result_is_the_same_alone_in_a_batch_and_while_others_join_and_leave(beam: int) -> None:
     search = BeamSearch(ToyModel(vocabulary=9, seed=7))
     requests = some_requests(64, beam=beam, n_best=beam, max_length=14)
     expected = [alone(search, request) for request in requests]
@@ -103,7 +103,7 @@ def test_alone_in_a_batch_of_64_and_among_joining_and_leaving_ones(beam: int) ->
         assert_same(results[other.key], other)
 
 
-def test_requests_with_unlike_options_share_a_lane() -> None:
+def test_requests_with_unlike_options_share_a_batch() -> None:
     search = BeamSearch(ToyModel(vocabulary=9, seed=7))
     sources = [request.src for request in some_requests(40, seed=3)]
     several = [
@@ -121,7 +121,7 @@ def test_requests_with_unlike_options_share_a_lane() -> None:
 
 
 def test_stale_slots_do_not_matter() -> None:
-    """Long neighbours leave their traces in the buffers; the one that stays keeps the buffers alive."""
+    """Long sentences leave old values in the buffers, which one sentence that never finishes keeps alive."""
     search = BeamSearch(ToyModel(vocabulary=9, seed=1, eos_bias=-3.0))
     engine = Engine(search, slots=4)
     stays = Request("stays", (4, EOS), SearchOptions(beam=2, max_length_extra=80))
@@ -153,12 +153,12 @@ def test_append_clears_what_it_does_not_fill() -> None:
     assert larger[:2, :4].tolist() == [[1, 1, 1, 0], [5, 5, 5, 5]]
 
 
-def test_run_keeps_the_order_and_tells_progress() -> None:
+def test_run_keeps_the_order_and_reports_progress() -> None:
     requests = some_requests(50, beam=2)
-    ended: list[int] = []
-    results = Engine(BeamSearch(ToyModel()), slots=4).run(requests, ended.append)
+    finished: list[int] = []
+    results = Engine(BeamSearch(ToyModel()), slots=4).run(requests, finished.append)
     assert [result.key for result in results] == list(range(50))
-    assert sum(ended) == 50
+    assert sum(finished) == 50
     assert Engine(BeamSearch(ToyModel())).run([]) == []
 
 
@@ -167,12 +167,25 @@ def test_run_leaves_other_requests_alone() -> None:
     for request in some_requests(6):
         engine.add(request)
     engine.step()
-    others = [Request(("run", i), (4, EOS)) for i in range(3)]
-    assert [result.key for result in engine.run(others)] == [request.key for request in others]
+    own = [Request(("run", i), (4, EOS)) for i in range(3)]
+    finished: list[int] = []
+    assert [result.key for result in engine.run(own, finished.append)] == [request.key for request in own]
+    assert sum(finished) == 3  # progress counts the requests of this run only
     assert {result.key for result in engine.finished()} | set(drain(engine)) == set(range(6))
 
 
-def test_same_key_twice_is_refused_until_the_first_has_ended() -> None:
+def test_run_does_not_return_an_older_result_of_the_same_key() -> None:
+    engine = Engine(BeamSearch(ToyModel()))
+    engine.add(Request("a", (4, EOS), SearchOptions(beam=1)))
+    while engine.step():
+        pass
+    (result,) = engine.run([Request("a", (5, 6, 4, EOS), SearchOptions(beam=1))])
+    assert result.hypotheses[0].attention.size(1) == 4
+    (older,) = engine.finished()
+    assert older.hypotheses[0].attention.size(1) == 2
+
+
+def test_same_key_twice_is_refused_until_the_first_has_finished() -> None:
     engine = Engine(BeamSearch(ToyModel()))
     engine.add(Request("a", (4, EOS)))
     with pytest.raises(SearchError, match="'a' is in the engine already"):
@@ -215,7 +228,7 @@ def test_cancelled_while_waiting() -> None:
     assert drain(engine) == {}
 
 
-def test_encoding_that_fails_ends_the_request_concerned() -> None:
+def test_a_failed_encoding_fails_only_its_own_request() -> None:
     engine = Engine(BeamSearch(FailingModel()))
     engine.add(Request("good", (4, 5, EOS)))
     engine.add(Request("bad", (4, POISON, EOS)))
@@ -225,30 +238,30 @@ def test_encoding_that_fails_ends_the_request_concerned() -> None:
     assert results["good"].error is None
 
 
-def test_step_that_fails_ends_all_that_shared_it() -> None:
+def test_a_failed_step_fails_the_whole_batch() -> None:
     engine = Engine(BeamSearch(FailingModel()), slots=2)
     keys = ["before", "bomb", "waiting", "later"]
     for key in keys:
         engine.add(Request(key, (BOMB if key == "bomb" else 4, EOS), SearchOptions(beam=2)))
-    engine.add(Request("other lane", (4, EOS), SearchOptions(beam=3)))
+    engine.add(Request("other batch", (4, EOS), SearchOptions(beam=3)))
     results = drain(engine)
-    assert set(results) == {*keys, "other lane"}
+    assert set(results) == {*keys, "other batch"}
     assert {key for key, result in results.items() if result.error is not None} == {"before", "bomb"}
     assert drain(engine) == {}
-    assert engine.run([Request("again", (4, EOS))])[0].error is None  # it can still be used
+    assert engine.run([Request("again", (4, EOS))])[0].error is None  # the engine remains usable
 
 
-def test_a_score_that_is_no_number_is_an_error() -> None:
+def test_a_score_that_is_not_a_number_is_an_error() -> None:
     model = ToyModel()
     model.output.bias.data.fill_(float("nan"))
     (result,) = Engine(BeamSearch(model)).run([Request(0, (4, EOS))])
-    assert "no number" in str(result.error)
+    assert "not a number" in str(result.error)
 
 
-def test_interrupted_run_leaves_nothing_behind() -> None:
+def test_an_interrupted_run_leaves_no_requests() -> None:
     engine = Engine(BeamSearch(ToyModel()), slots=2)
 
-    def interrupt(ended: int) -> None:
+    def interrupt(finished: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -257,7 +270,7 @@ def test_interrupted_run_leaves_nothing_behind() -> None:
     assert engine.run(some_requests(2))[0].error is None
 
 
-def test_encoder_work_between_two_steps_is_capped() -> None:
+def test_encoder_work_between_two_steps_is_limited() -> None:
     model = FailingModel()
     engine = Engine(BeamSearch(model), slots=64, encode_tokens=40)
     for request in some_requests(64, longest=9):
@@ -267,11 +280,11 @@ def test_encoder_work_between_two_steps_is_capped() -> None:
     assert len(model.encoded) == 4
     assert all(rows * width <= 40 for rows, width in model.encoded)
     long = Request("long", (4,) * 60 + (EOS,))
-    assert engine.run([long])[0].error is None  # longer than the cap: alone
+    assert engine.run([long])[0].error is None  # longer than the limit: encoded alone
 
 
-def test_a_short_queue_joins_at_once_a_long_one_in_groups() -> None:
-    engine = Engine(BeamSearch(FailingModel()), slots=8)  # ends at its limits only
+def test_a_short_queue_joins_at_once_and_a_long_one_in_groups() -> None:
+    engine = Engine(BeamSearch(FailingModel()), slots=8)  # hypotheses end at their maximum length only
 
     def add(*limits: int) -> None:
         for limit in limits:
@@ -282,14 +295,14 @@ def test_a_short_queue_joins_at_once_a_long_one_in_groups() -> None:
     assert (engine.active, engine.waiting) == (7, 0)
     add(9, 9, 9)
     waiting = []
-    for _ in range(4):  # one slot is free: too few for three; two: a quarter; none; one: enough for one
+    for _ in range(4):  # free slots: one is too few for three; two are a quarter; none; one, and one waits
         engine.step()
         waiting.append(engine.waiting)
     assert waiting == [3, 1, 1, 0]
 
 
-def test_the_oldest_is_never_passed_over() -> None:
-    """Sources like the oldest join first, but the oldest is always among them."""
+def test_the_oldest_request_is_never_overtaken() -> None:
+    """Sources of similar length join together with the oldest, which is always among them."""
     engine = Engine(BeamSearch(FailingModel()), slots=4, encode_tokens=12)
     for key, length in enumerate([1, 9, 9, 1, 1, 9]):
         engine.add(Request(key, (4,) * length + (EOS,), SearchOptions(beam=1, max_length=1)))
@@ -297,18 +310,23 @@ def test_the_oldest_is_never_passed_over() -> None:
     while engine.waiting:
         engine.step()
         order.append({result.key for result in engine.finished()})
-    # Cap 12: two of 2 pieces and EOS, or one of 10. Key 3 is like 0; then 1 is the oldest, though 4 is shorter.
+    # A limit of 12 pieces admits one source of 10. Key 3 is as long as 0; then 1 is the oldest, though 4 is shorter.
     assert order == [{0, 3}, {1}, {2}, {4}, {5}]
 
 
-def test_memory_of_a_long_sentence_is_given_back() -> None:
+def test_memory_of_a_long_sentence_is_freed() -> None:
     engine = Engine(BeamSearch(ToyModel()))
     engine.run([Request(0, (4,) * 300 + (EOS,))])
-    assert not engine._lanes
+    assert not engine._batches
+    assert not engine._queues
+    engine.add(Request(1, (4,) * 300 + (EOS,)))
+    engine.step()
+    engine.cancel(1)  # the owner of an empty engine need not step it again
+    assert not engine._batches
     assert not engine._queues
 
 
 @pytest.mark.parametrize("size", [{"slots": 0}, {"encode_tokens": 0}])
 def test_sizes_out_of_range(size: dict[str, int]) -> None:
-    with pytest.raises(SearchError, match="give a number from 1 on"):
+    with pytest.raises(SearchError, match="must be at least 1"):
         Engine(BeamSearch(ToyModel()), **size)  # type: ignore[arg-type]

@@ -1,27 +1,27 @@
-"""A service without a neural network: an engine that counts its steps, and a pipeline that shouts."""
+"""A service without a neural network: an engine that counts its steps, and a translator to upper case."""
 
 from __future__ import annotations
 
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from fastapi import FastAPI
 
 from service.app import create_app
 from service.metrics import Metrics
-from service.models import Model, Models, Output
+from service.models import Model, Models
 from service.settings import Settings, load_settings
 from service.worker import Worker
 
 POISON = "poison"  # a text on which the fake engine reports an error
 CRASH = "crash"  # a text on which a step raises
-SURROUNDED = 60.0  # confidence of the fake detection
+COVERAGE = 60.0  # per cent: confidence of the fake detection
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class FakeResult:
 
 @dataclass
 class FakeEngine:
-    """A segment takes ``steps`` steps. ``gate`` closed: a step waits, so that a test decides when work is done."""
+    """An engine that finishes each segment after ``steps`` steps. While ``gate`` is cleared, a step waits."""
 
     steps: int = 3
     step_s: float = 0.0
@@ -93,35 +93,35 @@ class FakeEngine:
 
 
 @dataclass(frozen=True)
-class FakePlan:
-    """Lines of a text as segments; blank lines stay as they are."""
+class FakeTranslation:
+    """A text in upper case."""
 
-    lines: Sequence[str]
-    requests: Sequence[FakeRequest]
-    alternatives: int
+    text: str
+    alternatives: tuple[str, ...]
 
 
-class FakePipeline:
-    """Translates by shouting, a line a segment."""
+class FakeTranslator:
+    """Translates to upper case, a line a segment; blank lines stay as they are."""
 
     def __init__(self) -> None:
         self._keys = itertools.count()
 
-    def plan(self, text: str, source: str, target: str, alternatives: int) -> FakePlan:
-        lines = text.split("\n")
-        requests = [FakeRequest(next(self._keys), line, alternatives) for line in lines if line.strip()]
-        return FakePlan(lines, requests, alternatives)
+    def search_options(self, **search: Any) -> dict[str, Any]:
+        return search
 
-    def revise(self, plan: FakePlan, results: Sequence[Any]) -> FakePlan | None:
-        return None
+    def steps(
+        self, texts: Sequence[str], options: dict[str, Any], **_: Any
+    ) -> Generator[list[FakeRequest], list[FakeResult], list[FakeTranslation]]:
+        others = options["n_best"] - 1
+        lines = [text.split("\n") for text in texts]
+        results = iter(
+            (yield [FakeRequest(next(self._keys), line, others) for text in lines for line in text if line.strip()])
+        )
+        found = ["\n".join(next(results).text if line.strip() else line for line in text) for text in lines]
+        return [FakeTranslation(text, tuple(f"{text} {n}" for n in range(1, others + 1))) for text in found]
 
-    def join(self, plan: FakePlan, results: Sequence[Any]) -> Output:
-        translated = iter(results)
-        text = "\n".join(next(translated).text if line.strip() else line for line in plan.lines)
-        return Output(text, tuple(f"{text} {n}" for n in range(1, plan.alternatives + 1)))
-
-    def confidence(self, text: str) -> float:
-        return SURROUNDED
+    def coverage(self, text: str) -> float:
+        return COVERAGE / 100
 
 
 Pairs = Sequence[tuple[str, str]]
@@ -130,7 +130,7 @@ Pairs = Sequence[tuple[str, str]]
 def fake_models(
     settings: Settings, metrics: Metrics, engine: Any, groups: Sequence[Pairs] = ((("en", "de"),),)
 ) -> Models:
-    """Models over one fake engine (or several: an engine a group of pairs)."""
+    """Build models, one per group of pairs, over one fake engine or one each."""
     engines = engine if isinstance(engine, list) else [engine] * len(groups)
     models = []
     for number, (pairs, one) in enumerate(zip(groups, engines, strict=True)):
@@ -142,7 +142,7 @@ def fake_models(
             observer=metrics,
         )
         worker.start()
-        models.append(Model(f"fake{number}.pt", pairs, FakePipeline(), worker))
+        models.append(Model(f"fake{number}.pt", pairs, cast(Any, FakeTranslator()), worker))
     return Models(models)
 
 
@@ -152,7 +152,7 @@ def fake_app(
     clock: Callable[[], float] = time.monotonic,
     **settings: Any,
 ) -> FastAPI:
-    """An app over a fake engine."""
+    """Build an app over a fake engine."""
 
     def load(given: Settings, metrics: Metrics, _: Callable[[], bool]) -> Models:
         return fake_models(given, metrics, engine, groups)
@@ -162,7 +162,7 @@ def fake_app(
 
 @asynccontextmanager
 async def client_of(app: FastAPI, *, ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an app whose lifespan runs; with ``ready`` the models are loaded."""
+    """Run an app's lifespan and yield a client; with ``ready``, once the models are loaded."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
@@ -174,7 +174,7 @@ async def client_of(app: FastAPI, *, ready: bool = True) -> AsyncIterator[httpx.
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for something that another thread does."""
+    """Wait until another thread has made a condition true."""
     import anyio
 
     with anyio.fail_after(seconds):
@@ -183,8 +183,8 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def serve_slowly(port: int, step_s: float) -> int:
-    """``python -m service`` over a fake engine, for tests in a process of its own; returns the exit code."""
-    from service.__main__ import serve
+    """Run ``python -m service`` over a fake engine, in a process of a test's own; return the exit code."""
+    from service.server import serve
 
     def load(given: Settings, metrics: Metrics, _: Callable[[], bool]) -> Models:
         return fake_models(given, metrics, FakeEngine(step_s=step_s))

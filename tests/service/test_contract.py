@@ -1,4 +1,4 @@
-"""LibreTranslate's protocol, row by row: what is sent, and status and body of the answer."""
+"""LibreTranslate's protocol, case by case: request, and status and body of the answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service import languages
-from tests.service.fakes import SURROUNDED, FakeEngine, client_of, fake_app
+from tests.service.fakes import COVERAGE, FakeEngine, client_of, fake_app
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ LIMITED = {"max_characters": 50, "max_batch": 3, "max_alternatives": 5}
 async def ask(
     engine: FakeEngine | None = None, /, groups: Any = ([("en", "de")],), settings: Any = None, **request: Any
 ) -> httpx.Response:
-    """One POST to a fresh service."""
+    """Send one POST to a new service."""
     async with client_of(fake_app(engine or FakeEngine(), groups, **(settings or {}))) as client:
         return await client.post("/translate", **request)
 
@@ -30,7 +30,7 @@ JSON = {"content-type": "application/json"}
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 MULTIPART = {"content-type": "multipart/form-data; boundary=b"}
 HELLO = {"translatedText": "HELLO"}
-DETECTED = {"confidence": SURROUNDED, "language": "en"}
+DETECTED = {"confidence": COVERAGE, "language": "en"}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ async def test_auto_with_several_sources_is_refused_clearly() -> None:
 @pytest.mark.parametrize(
     ("broken", "text"),
     [
-        # each request is wrong in all that comes after, too
+        # each request also fails all later checks
         ({"alternatives": "x", "target": "zz", "format": "xml"}, MISSING.format("q")),
         ({"q": ["x" * 60] * 9, "alternatives": "x", "source": "zz", "target": "zz"}, NOT_A_NUMBER),
         ({"q": ["x" * 60] * 9, "source": "zz", "target": "zz"}, "Invalid request: request (9) exceeds text limit (3)"),
@@ -233,7 +233,7 @@ async def test_rate_limit_costs_a_unit_a_text_and_passes() -> None:
         assert (await client.post("/translate", json={**GOOD, "q": ["a", "b"]})).status_code == 200
         now[0] += 10
         assert (await client.post("/translate", json=GOOD)).status_code == 200
-        refused = await client.post("/translate", json={})  # the rate comes before all other checks
+        refused = await client.post("/translate", json={})  # the rate limit is checked first
         assert (refused.status_code, refused.json()) == (429, {"error": "Slowdown: 3 per 1 minute"})
         assert refused.headers["retry-after"] == "50"
         now[0] += 50
@@ -256,7 +256,6 @@ async def test_languages_with_and_without_a_body() -> None:
 )
 def test_aliases_mean_the_same(code: str, other: str) -> None:
     assert languages.normalise(code) == languages.normalise(other)
-    assert languages.name(code) or True
 
 
 async def test_aliases_are_accepted_and_the_plain_code_is_shown() -> None:

@@ -1,4 +1,4 @@
-"""The service under load, with clients that go away, with a model that fails, while it starts and while it stops."""
+"""The service under load, with disconnecting clients, with failing models, while it starts and while it stops."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_fifty_clients_share_the_steps() -> None:
         engine.gate.set()
         answers = [task.json() for task in await asyncio.gather(*tasks)]
     assert answers == [{"translatedText": f"TEXT {n}"} for n in range(50)]
-    assert len(engine.batches) <= 6  # one after the other they take 150
+    assert len(engine.batches) <= 6  # one by one they would take 150
     assert max(engine.batches) >= 49
 
 
@@ -48,7 +48,7 @@ async def test_overload_is_refused_early() -> None:
         assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in refused)
         engine.gate.set()
         answers = await asyncio.gather(*tasks)
-        assert 5 <= sum(answer.status_code == 200 for answer in answers) <= 7  # five waiting, up to two at work
+        assert 5 <= sum(answer.status_code == 200 for answer in answers) <= 7  # five waiting, up to two active
 
 
 async def test_a_deadline_frees_the_slots() -> None:
@@ -154,7 +154,7 @@ async def test_a_text_of_20_000_characters() -> None:
 
 
 def loading(wait: Callable[[], bool], then: Callable[[Settings, Metrics], Models]) -> Any:
-    """A loader that takes its time."""
+    """Build a loader that returns ``then()`` once ``wait()`` is false."""
 
     def load(settings: Settings, metrics: Metrics, stopped: Callable[[], bool]) -> Models:
         while wait() and not stopped():
@@ -176,6 +176,14 @@ async def test_while_loading_it_lives_but_is_not_ready() -> None:
         wait[0] = False
         await until(lambda: app.state.service.not_ready() is None)
         assert (await client.get("/ready")).status_code == 200
+
+
+async def test_stopped_while_loading_it_never_claims_to_be_ready(caplog: pytest.LogCaptureFixture) -> None:
+    load = loading(lambda: True, lambda settings, metrics: Models([]))  # loads until it is stopped
+    with caplog.at_level(logging.INFO):
+        async with client_of(create_app(load_settings(), load), ready=False):
+            pass
+    assert caplog.messages == ["stopping: accepted requests have 30 s to finish", "stopped"]
 
 
 async def test_a_model_that_cannot_be_loaded_turns_health_red(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,9 +1,10 @@
-"""The real thing: a server process, an exported model, TCP, signals."""
+"""Real server processes: exported models, TCP, signals, log."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,12 +22,12 @@ import pytest
 from tests.copy_model import exported
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 120.0  # a busy machine takes long to import torch
+START_S = 120.0  # importing torch may take long on a busy machine
 
 
 @contextmanager
 def server(*command: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """A ready server, started with this command ({port} is filled in), and a client of it."""
+    """Start a server with this command ({port} is replaced), wait until it is ready, and yield it with a client."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -73,7 +74,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(model: Path) -> Iterator[httpx.Client]:
-    """A client of a service with that model; greedy, since a copy is all that it knows."""
+    """A client of a service with that model, with greedy search."""
     with server("-m", "service", "--models", str(model), "--port", "{port}", "--beam", "1") as (_, client):
         yield client
 
@@ -172,3 +173,38 @@ def test_sigterm_answers_what_was_accepted_and_exits_with_0() -> None:
         process.send_signal(signal.SIGTERM)
         assert [future.result() for future in futures] == [{"translatedText": f"TEXT {n}"} for n in range(12)]
         assert process.wait(30) == 0
+
+
+def messages(stderr: str) -> list[str]:
+    """The messages of a log, without date, level and logger."""
+    return [re.sub(r"^\d\S* \S* [A-Z]+ [\w.]+: ", "", line) for line in stderr.splitlines()]
+
+
+def test_the_log_announces_the_service_once_its_models_are_loaded(model: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("mine.pt", "starter.pt")):  # one pair: the newer file is served
+        (tmp_path / name).write_bytes(model.read_bytes())
+        os.utime(tmp_path / name, (1e9 - number, 1e9 - number))
+    with server("-m", "service", "--models", str(tmp_path), "--port", "{port}", "--beam", "1") as (process, client):
+        process.terminate()
+        log = messages(process.communicate(timeout=30)[1])
+    expected = [
+        rf"listening on {client.base_url}; loading the models",
+        r".*/starter\.pt is not used for en-de: .*/mine\.pt is newer .*",
+        r"loading .*/mine\.pt",
+        r"ready after [\d.]+ s: mine\.pt \(en-de\)",
+        r"stopping: .*",
+        r"stopped",
+    ]
+    assert len(log) == len(expected), log
+    for line, pattern in zip(log, expected, strict=True):
+        assert re.fullmatch(pattern, line)
+
+
+def test_the_log_claims_nothing_before_the_error_of_a_damaged_model(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "half.pt").write_bytes(model.read_bytes()[:1000])
+    command = [sys.executable, "-m", "service", "--models", str(tmp_path), "--port", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=START_S)
+    first, last = messages(done.stderr)
+    assert done.returncode == 2
+    assert re.fullmatch(r"listening on http://127\.0\.0\.1:\d+; loading the models", first)
+    assert last.startswith(f"error: {tmp_path}/half.pt: cut off or damaged")

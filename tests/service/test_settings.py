@@ -1,25 +1,31 @@
-"""Settings: environment and command line, and one line for whoever gets them wrong."""
+"""Settings: environment, command line and one-line errors; which model files are used."""
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nmt.artifact import Manifest
 from service.__main__ import main
 from service.limits import RateLimiter
+from service.loading import assign_pairs
 from service.settings import PREFIX, Settings, load_settings, parse_arguments
 from tests.copy_model import exported
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
 def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No settings from outside, and the signal handlers as they were."""
-    import os
-
+    """Remove settings from the environment; restore the signal handlers afterwards."""
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         monkeypatch.delenv(name)
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -55,20 +61,26 @@ def test_help_shows_every_setting_with_its_default(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("arguments", "environment", "said"),
+    ("arguments", "environment", "message"),
     [
         (["--port", "70000"], {}, "--port='70000': must be less than or equal to 65535"),
         (["--beam", "x"], {}, "--beam='x'"),
         (["--device", "tpu"], {}, "--device='tpu'"),
         ([], {"NMT_SLOTS": "0"}, "NMT_SLOTS='0'"),
-        ([], {"NMT_MAX_CHARACTER": "5"}, "NMT_MAX_CHARACTER: did you mean NMT_MAX_CHARACTERS?"),
-        (["--models", "no/such/thing"], {}, "no/such/thing: no such file or folder"),
+        ([], {"NMT_MAX_CHARACTER": "5"}, "NMT_MAX_CHARACTER; did you mean NMT_MAX_CHARACTERS?"),
+        (["--models", "no/such/thing"], {}, "--models no/such/thing: no such file or folder; export one"),
+        (["--models", "no/such.pt"], {}, "python -m nmt.export RUN -o no/such.pt"),
+        (["--prot", "5000"], {}, "unknown argument --prot; did you mean --port?"),
+        (["--prot=5000"], {}, "unknown argument --prot; did you mean --port?"),
+        (["--nothing-like-it"], {}, "unknown argument --nothing-like-it; see --help"),
+        (["models/starter.pt"], {}, "unknown argument models/starter.pt; did you mean --models models/starter.pt?"),
+        (["--port"], {}, "--port: expected one argument"),
     ],
 )
 def test_bad_settings_are_one_line(
     arguments: list[str],
     environment: dict[str, str],
-    said: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -77,15 +89,44 @@ def test_bad_settings_are_one_line(
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
-def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
-        main(["--prot", "5"])
-    assert left.value.code == 2
-    assert "--prot" in capsys.readouterr().err
+# Blocks one package as if it was not installed, then runs the service as python -m does.
+WITHOUT = """
+import runpy, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocked())
+sys.argv = ["service", *{arguments!r}]
+runpy.run_module("service", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [
+        ("fastapi", []),
+        ("fastapi", ["--help"]),
+        ("uvicorn", ["--help"]),
+        ("pydantic", ["--help"]),
+        ("pydantic_settings", ["--help"]),
+        ("prometheus_client", ["--help"]),
+        ("python_multipart", ["--help"]),
+    ],
+)
+def test_a_missing_package_is_named_with_the_remedy(package: str, arguments: list[str]) -> None:
+    code = WITHOUT.format(package=package, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2,
+        "",
+        f"error: the service needs {package} (not installed); "
+        "run this in the project's folder: pip install -e '.[service]'\n",
+    )
 
 
 def test_what_kubernetes_sets_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,23 +134,90 @@ def test_what_kubernetes_sets_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> 
     assert load_settings().host == "127.0.0.1"
 
 
-@pytest.mark.parametrize("broken", ["empty folder", "cut in half", "two for one pair"])
+@pytest.mark.parametrize("broken", ["empty folder", "cut in half", "one of two cut in half"])
 def test_unusable_models_are_one_line_and_exit_code_2(
     broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = exported()
-    said = "no exported model (*.pt) in this folder"
-    if broken == "cut in half":
+    message = "no exported model (*.pt) in this folder"
+    if broken != "empty folder":
         (tmp_path / "half.pt").write_bytes(content[: len(content) // 2])
-        said = "half.pt: cut off or damaged"
-    elif broken == "two for one pair":
-        for name in ("one.pt", "two.pt"):
-            (tmp_path / name).write_bytes(content)
-        said = f"{tmp_path}/one.pt and {tmp_path}/two.pt both translate en to de"
+        message = f"{tmp_path}/half.pt: cut off or damaged"
+    if broken == "one of two cut in half":
+        (tmp_path / "whole.pt").write_bytes(content)
     assert main(["--models", str(tmp_path), "--port", "0", "--log-level", "error"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")
-    assert said in last
+    assert message in last
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.pt").write_bytes(b"never read")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["--models", str(tmp_path), "--port", str(port)]) == 2
+    error = capsys.readouterr().err
+    assert (
+        error == f"error: cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port or --host\n"
+    )
+
+
+def manifest(created: str, *pairs: str) -> Manifest:
+    """A manifest with this date of export and pairs like "en-de"."""
+    codes = tuple((source, target) for source, _, target in (pair.partition("-") for pair in pairs))
+    return Manifest(codes, "float32", 10, 10, 10, created=created)
+
+
+OLD, NEW = "2026-01-01T10:00:00+00:00", "2026-01-02T09:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("manifests", "expected"),
+    [
+        pytest.param([manifest(NEW, "en-de"), manifest(OLD, "en-de")], {0: ["en-de"]}, id="the newer export"),
+        pytest.param([manifest(OLD, "en-de"), manifest(NEW, "en-de")], {1: ["en-de"]}, id="in any order"),
+        pytest.param([manifest(OLD, "en-de"), manifest(OLD, "en-de")], {1: ["en-de"]}, id="same date: newer file"),
+        pytest.param([manifest("", "en-de"), manifest(OLD, "en-de")], {1: ["en-de"]}, id="no date: date of the file"),
+        pytest.param([manifest(OLD, "en-zh"), manifest(NEW, "EN-zh-Hans")], {1: ["EN-zh-Hans"]}, id="aliases"),
+        pytest.param([manifest(OLD, "en-de"), manifest(NEW, "de-en")], {0: ["en-de"], 1: ["de-en"]}, id="other pairs"),
+        pytest.param(
+            [manifest(OLD, "en-de", "en-fr"), manifest(NEW, "en-de")], {0: ["en-fr"], 1: ["en-de"]}, id="pair by pair"
+        ),
+    ],
+)
+def test_the_last_export_of_a_pair_is_used(
+    manifests: list[Manifest],
+    expected: dict[int, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    files = [tmp_path / f"{number}.pt" for number in range(len(manifests))]
+    for number, file in enumerate(files):
+        file.touch()
+        os.utime(file, (1e9 + number, 1e9 + number))  # in 2001
+    monkeypatch.setattr("nmt.artifact.read_manifest", dict(zip(files, manifests, strict=True)).__getitem__)
+    served = assign_pairs(files)
+    assert {file: ["-".join(pair) for pair in pairs] for file, pairs in served.items()} == {
+        files[number]: pairs for number, pairs in expected.items()
+    }
+    skipped = sum(len(one.pairs) for one in manifests) - sum(map(len, expected.values()))
+    assert len(caplog.messages) == skipped
+
+
+def test_the_log_names_a_model_that_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine, starter = tmp_path / "mine.pt", tmp_path / "starter.pt"
+    for file in (mine, starter):
+        file.touch()
+    manifests = {mine: manifest(NEW, "en-de"), starter: manifest(OLD, "en-de")}
+    monkeypatch.setattr("nmt.artifact.read_manifest", manifests.__getitem__)
+    assign_pairs([mine, starter])
+    assert caplog.messages == [
+        f"{starter} is not used for en-de: {mine} is newer (exported {NEW}, not {OLD}); "
+        f"to serve it instead: --models {starter}"
+    ]
 
 
 def test_the_rate_limiter_forgets() -> None:

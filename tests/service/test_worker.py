@@ -1,4 +1,4 @@
-"""The owner thread: requests share steps, nobody waits for ever, whatever fails."""
+"""The worker: requests share steps, and every future ends, whatever fails."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Bench:
         return worker
 
     def requests(self, *texts: str) -> list[FakeRequest]:
-        """A segment a text."""
+        """Build a request per text."""
         return [FakeRequest(next(self.keys), text, 0) for text in texts]
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
-    """A bench that is cleared up."""
+    """A bench whose workers are stopped afterwards."""
     bench = Bench()
     yield bench
     bench.engine.gate.set()
@@ -64,7 +64,7 @@ async def test_requests_share_steps(bench: Bench) -> None:
     futures = [worker.submit(bench.requests(f"r{n}")) for n in range(50)]
     bench.engine.gate.set()
     await asyncio.gather(first, *futures)
-    # alone 51 requests take 153 steps of one segment; here the later ones join the first at its second step
+    # one by one, 51 requests would take 153 steps; here 50 join the first one at its second step
     assert len(bench.engine.batches) <= 5
     assert max(bench.engine.batches) >= 50
 
@@ -111,12 +111,12 @@ async def test_a_request_larger_than_the_queue_is_served_when_nothing_waits(benc
 
 
 async def test_retry_after_follows_the_measured_throughput(bench: Bench) -> None:
-    times = iter(range(0, 10_000, 2))  # each look at the clock is two seconds later: a step takes two seconds
+    times = iter(range(0, 10_000, 2))  # the clock advances two seconds per call, so a step takes two seconds
     worker = bench.start(slots=1, clock=lambda: next(times))
     assert worker.retry_after() == 1
     await worker.submit(bench.requests("a", "b"))
     await until(lambda: worker.retry_after(1) > 1)
-    assert 5 <= worker.retry_after(1) <= 7  # three steps of two seconds for a segment
+    assert 5 <= worker.retry_after(1) <= 7  # a segment takes three steps of two seconds
     assert worker.retry_after(1000) == 60
 
 
@@ -148,7 +148,7 @@ async def test_an_error_of_the_engine_concerns_its_request_only(bench: Bench) ->
 
 async def test_after_a_failed_step_the_worker_goes_on(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     worker = bench.start()
-    with pytest.raises(EngineFailed, match="the translation failed"):  # the client is not told of our insides
+    with pytest.raises(EngineFailed, match="the translation failed"):  # the cause is not exposed
         await worker.submit(bench.requests(CRASH))
     assert "step failed" in caplog.text
     assert texts(await worker.submit(bench.requests("next"))) == ["NEXT"]

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from nmt.errors import TokenizerError
 from nmt.text.cleaning import clean
-from nmt.text.seeds import derive_seed
 from nmt.text.special_ids import BOS, EOS, PAD, UNK
 from nmt.text.tokenizer import Kind, Tokenizer
 
@@ -208,9 +207,3 @@ def test_sampling_in_several_threads_gives_each_its_own_seed() -> None:
     for thread in threads:
         thread.join()
     assert found == expected
-
-
-def test_derived_seeds_differ_and_fit() -> None:
-    seeds = {derive_seed(seed, epoch) for seed in range(50) for epoch in range(50)}
-    assert len(seeds) == 2500
-    assert all(0 <= seed < 1 << 32 for seed in seeds)

@@ -1,4 +1,4 @@
-"""Seeds derived from numbers and names."""
+"""Independent seeds for the parts of a run that draw random numbers, derived from one seed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import hashlib
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A 32-bit seed from numbers and names; unlike a sum, neighbours share nothing."""
+    """Return a 32-bit seed from numbers and names by hashing: unlike sums, neighbouring inputs give unrelated seeds."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big")

@@ -1,0 +1,100 @@
+"""The server process of ``python -m service``: settings, listening sockets, log, signals and exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+
+from service.app import create_app
+from service.lifecycle import Loader, load_exported
+from service.settings import Settings, SettingsError, load_settings, model_files, parse_arguments
+
+log = logging.getLogger("service")
+
+EXIT_USER_ERROR = 2
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Serve as the command line and the environment say; return the exit code."""
+    try:
+        settings = load_settings(**parse_arguments(arguments))
+        model_files(settings.models)  # before torch is imported, which takes seconds
+        return serve(settings)
+    except SettingsError as error:
+        return _report(str(error))
+
+
+def serve(settings: Settings, load: Loader = load_exported) -> int:
+    """Run the server until it is told to stop; return the exit code. Tests replace ``load``.
+
+    Raises SettingsError when the address cannot be listened on.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # These handlers act before uvicorn installs its own, and after it has restored ours: then it raises the signal
+        # once more, which by default would end the process as if it had been killed.
+        signal.signal(number, _exit_on_signal)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app = create_app(settings, load)
+    config = uvicorn.Config(
+        app,
+        log_config=None,  # the format above for uvicorn's messages too
+        log_level=settings.log_level,
+        access_log=settings.access_log,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        # Longer than our own drain, which answers all requests before uvicorn closes their connections.
+        timeout_graceful_shutdown=int(settings.drain_s) + 5,
+    )
+    # uvicorn logs "Application startup complete" while the models are still loading; our own messages replace it.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
+    server = uvicorn.Server(config)
+
+    def end_server(_: str) -> None:
+        server.should_exit = True
+
+    app.state.service.on_failure = end_server
+    sockets = listen(settings.host, settings.port)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    log.info("listening on http://%s:%d; loading the models", host, sockets[0].getsockname()[1])
+    try:
+        server.run(sockets)
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    if app.state.service.failure is not None:
+        return _report(app.state.service.failure)
+    return 0
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Return listening sockets, one for each address of ``host``. Raises SettingsError where that fails.
+
+    uvicorn could open them itself, but only after the models began to load, and it reports a failure in its own form.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            sockets.append(socket.create_server(address, family=family, backlog=2048))
+    except socket.gaierror as error:
+        raise SettingsError(f"--host {host}: {error.strerror}; give an address of this machine") from None
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        reason = os.strerror(error.errno or 0)
+        raise SettingsError(f"cannot listen on {host}:{port}: {reason}; choose another --port or --host") from None
+    return sockets
+
+
+def _exit_on_signal(number: int, _: object) -> None:
+    sys.exit(0 if number == signal.SIGTERM else 130)
+
+
+def _report(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return EXIT_USER_ERROR

@@ -69,7 +69,8 @@ def service_settings() -> str:
 
 def row(*cells: object) -> str:
     """A line of a table."""
-    return "| " + " | ".join(str(cell).replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |"
+    plain = (" ".join(str(cell).split()) for cell in cells)
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in plain) + " |"
 
 
 def show(value: object) -> str:
@@ -119,7 +120,7 @@ def draw(model: str) -> None:
     from nmt import Translator
     from nmt.plot import save_heat_map
 
-    segment = Translator.load(model).translate([SENTENCE])[0].segments[0]
+    segment = Translator.load(model).translate(SENTENCE).segments[0]
     save_heat_map(DOCS / "alignment.svg", segment.source_pieces, segment.target_pieces, segment.attention.tolist())
     print(segment.text)
 

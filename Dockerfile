@@ -1,4 +1,4 @@
-# The service (target serve, the default) and, on top of it, the tools to train (target train).
+# Two images: the service (target serve, the default) and training (target train).
 #
 #   docker build -t translate .                                      CPU
 #   docker build -t translate --build-arg TORCH_VARIANT=cu130 .      NVIDIA GPU
@@ -8,15 +8,16 @@ ARG BASE=python:3.11-slim-bookworm
 
 # --- packages -----------------------------------------------------------------
 FROM ${BASE} AS packages
-# The same version as in pyproject.toml (a test compares them). It stands alone, so that no other change installs torch anew.
+# The same version as in pyproject.toml (a test compares them). It is named here, so that other changes do not install
+# torch again.
 ARG TORCH_VERSION=2.13.0
 ARG TORCH_VARIANT=cpu
-# Beside the ordinary index, which answers alone where this one cannot be reached.
+# Used in addition to the ordinary index, which is enough where this one cannot be reached.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/${TORCH_VARIANT}
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv --without-pip /opt/venv
-# Without what only a compiler needs: headers, CMake files, torch's own test helpers.
-# torch's own requirements come from the ordinary index: asking the other for each takes long where it cannot be reached.
+# torch alone first, its requirements from the ordinary index: looking up each of them in the other index takes long where
+# that cannot be reached. Then remove what only a compiler needs: headers, CMake files, torch's own test helpers.
 RUN pip --python /opt/venv/bin/python install --no-deps --extra-index-url "${TORCH_INDEX}" "torch==${TORCH_VERSION}" \
  && pip --python /opt/venv/bin/python install "torch==${TORCH_VERSION}" \
  && cd /opt/venv/lib/python3*/site-packages/torch && rm -rf include share test bin/test_* bin/protoc*
@@ -28,7 +29,7 @@ RUN python -c 'import tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"
 # --- what both images share -----------------------------------------------------
 FROM ${BASE} AS base
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# The folder of models: a named volume that is mounted here takes over its owner.
+# The folder of models. A named volume that is mounted here gets its owner.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app \
  && mkdir -p /app /models && chown app:app /models
 COPY --from=packages /opt/venv /opt/venv
@@ -55,8 +56,8 @@ RUN python -m compileall -q nmt service
 ENV NMT_MODELS=/models NMT_HOST=0.0.0.0 NMT_PORT=5000
 USER app
 EXPOSE 5000
-# Ready, not only alive: what starts after us may rely on an answer. While the models load, for minutes on a slow machine,
-# a failure does not count. The image has no curl.
+# /ready, not /health: containers that start after this one may rely on an answer. A failure during the start period does
+# not count, because models load for minutes on a slow machine. The image has no curl.
 HEALTHCHECK --interval=5s --timeout=10s --start-period=600s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"NMT_PORT\"]}/ready', timeout=9)"]
 ENTRYPOINT ["python", "-m", "service"]

@@ -1,56 +1,63 @@
-# The same few commands here, in the README and in .ci/run. `make help` lists them.
+# The commands of README.md and .ci/run. `make help` lists them. No target needs an active virtual environment.
 
-# A Python that the project supports: python3 where it fits, else the newest that does. PYTHON=... overrides it.
+# A Python that the project supports: python3 if its version fits, else the newest one found. PYTHON=... overrides it.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-# CPU wheels of torch where PyTorch's own index is within reach (else the index that pip is set up with).
+# CPU wheels of torch, if PyTorch's own index can be reached; else those of the index that pip is set up with.
 # On a machine with an NVIDIA GPU: make TORCH_INDEX=https://download.pytorch.org/whl/cu130
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+WORKERS ?= 2
 TORCH  := $(shell sed -n 's/^ *"\(torch==[^"]*\)",$$/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test slow lint types format compose-test clean
+.PHONY: help install demo serve test slow lint types format docs compose-test clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 
-install: $(STAMP)  ## make the virtual environment (also done by the others when needed)
+install: $(STAMP)  ## create the virtual environment (the other targets do it when needed)
 
-# torch first and alone, from the index that has the right variant (what it needs comes from the ordinary one); a second run with an unchanged pyproject.toml does nothing.
+# torch first and alone, from the index that has the right variant; its requirements come from the ordinary index. With an
+# unchanged pyproject.toml a second run does nothing.
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found: install one or name it with make PYTHON=..." >&2; exit 2; }
 	@test -x $(PY) || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps --extra-index-url $(TORCH_INDEX) $(TORCH)
 	$(PY) -m pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@
+	@echo "installed; in each terminal that runs the commands: . $(VENV)/bin/activate"
 
-demo: $(STAMP)  ## train on the starter corpus, export, translate, serve (Ctrl-C ends it)
+demo: $(STAMP)  ## train on the starter corpus, export, translate, serve until Ctrl-C
 	@$(PY) -m nmt.demo
 
 serve: $(STAMP)  ## serve the models in models/ (see python -m service --help)
 	$(PY) -m service --models models
 
-test: $(STAMP)  ## the tests (CPU, no network)
-	$(PY) -m pytest $(ARGS)
+# Two processes with one thread each take less time than one process with two threads. WORKERS=0 runs all in one process.
+test: $(STAMP)  ## run the tests (CPU, no network); ARGS=... goes to pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-slow: $(STAMP)  ## the tests that take longer
+slow: $(STAMP)  ## run the tests that take longer
 	$(PY) -m pytest -m slow $(ARGS)
 
-lint: $(STAMP)  ## ruff: style and format
+lint: $(STAMP)  ## check style and format (ruff)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-types: $(STAMP)  ## mypy, strict
+types: $(STAMP)  ## check types (mypy, strict)
 	$(PY) -m mypy
 
-format: $(STAMP)  ## ruff: put into the one format
+format: $(STAMP)  ## format the code (ruff)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-compose-test: $(STAMP)  ## docker compose build, up, POST, down (needs a Docker engine)
+docs: $(STAMP)  ## write the generated parts of docs/ anew
+	$(PY) docs/make.py
+
+compose-test: $(STAMP)  ## build and run the containers (needs a Docker engine)
 	$(PY) -m pytest -m compose $(ARGS)
 
 clean:  ## remove caches and the virtual environment; runs and models stay

@@ -1,0 +1,41 @@
+"""Console scripts: `nmt-train` runs exactly what `python -m nmt.train` runs, and so on for every command.
+
+Importing this module loads nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def module(name: str) -> Callable[[], None]:
+    """Return an entry point that runs module `name` as a program, as `python -m` does."""
+
+    def command() -> None:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+    return command
+
+
+train = module("nmt.train")
+export = module("nmt.export")
+translate = module("nmt.translate")
+evaluate = module("nmt.evaluate")
+score = module("nmt.score")
+data = module("nmt.data")
+experiments = module("nmt.experiments")
+
+
+def serve() -> None:
+    """Run the HTTP service: the copy that the wheel brings along, else that of the project's folder.
+
+    A package named `service` at the top level of site-packages could overwrite, or be overwritten by, somebody else's.
+    So the wheel keeps it in nmt/applications, which is on the path of this process only.
+    """
+    package = Path(__file__).resolve().parents[1]
+    bundled = package / "applications"
+    sys.path.insert(0, str(bundled if bundled.is_dir() else package.parent))
+    module("service")()

@@ -1,4 +1,4 @@
-"""Starting a command: `python -m nmt.NAME`, or its console script `nmt-NAME`.
+"""Starting a command: `python -m nmt.NAME`, or its console script `nmt-NAME` (see nmt/cli/entry.py).
 
 A command's module begins with
 
@@ -38,11 +38,6 @@ def launch(command: str) -> int:
         return result
 
     return main_guard(run)
-
-
-def console_script() -> int:
-    """Entry point of the console scripts: `nmt-translate` runs nmt.translate."""
-    return launch(Path(sys.argv[0]).stem.replace("-", "."))
 
 
 def interpreter() -> str:

@@ -107,14 +107,6 @@ def test_a_missing_package_of_the_core_install() -> None:
     assert message.startswith("nmt.translate needs torch, which is not installed: activate the project's virtual env")
 
 
-def test_console_scripts_run_the_module_of_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[str] = []
-    monkeypatch.setattr(launch, "launch", started.append)
-    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/nmt-translate", "model.pt"])
-    launch.console_script()
-    assert started == ["nmt.translate"]
-
-
 def test_the_interpreter_as_the_user_can_type_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tmp_path / "project" / ".venv" / "bin"
     programs.mkdir(parents=True)

@@ -10,7 +10,6 @@ As a library:
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +20,6 @@ if TYPE_CHECKING:
     from nmt.errors import NMTError
     from nmt.search.request import Hypothesis, SearchOptions
     from nmt.translator import Translation, Translator
-
-# OpenMP's threads wait for each other in a busy loop. Beside another busy process they keep the cores from the threads
-# that they wait for, which costs four fifths of the speed. A short loop costs nothing on a free machine. It is set here
-# because libgomp reads it once, when torch is loaded.
-if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-    os.environ["GOMP_SPINCOUNT"] = "10000"
 
 _HOMES = {
     "Hypothesis": "nmt.search.request",

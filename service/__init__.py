@@ -4,4 +4,6 @@ The way of a request: app (routes) -> body, schemas, limits (checks) -> models (
 runs a model's search) -> answer. Of ``nmt`` it uses only what translation needs, no training code.
 """
 
-import nmt as nmt  # sets how OpenMP's threads wait, before torch is loaded
+from nmt.openmp import choose_waiting
+
+choose_waiting(spin=False)  # here, because torch is loaded later, with the models

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A room is a package of `nmt` taken as a whole. Every module of `nmt` stands here, or the test fails.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("nmt.errors", "nmt"),
-    ("nmt.files", "nmt.text", "nmt.device"),
+    ("nmt.files", "nmt.text", "nmt.device", "nmt.openmp"),
     ("nmt.search", "nmt.corpus", "nmt.plot"),
     ("nmt.artifact", "nmt.config"),
     ("nmt.model",),
@@ -31,7 +31,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 TRAINING = ("nmt.model", "nmt.corpus", "nmt.training", "nmt.config", "nmt.train")
 # What the service may name, and what the exported file needs at run time: these and all that they import.
-RUN_TIME_ROOTS = ("nmt.artifact", "nmt.translator", "nmt.search.engine")
+RUN_TIME_ROOTS = ("nmt.artifact", "nmt.translator", "nmt.search.engine", "nmt.openmp")
 RUN_TIME_COMMANDS = ("nmt.translate", "nmt.evaluate", "nmt.score")
 NOT_AT_RUN_TIME = ("numpy", "pydantic", "yaml", "sacrebleu", "tensorboard", "matplotlib")
 TORCHSCRIPT = ("nmt.export", "nmt.artifact")

@@ -20,10 +20,17 @@ from pathlib import Path
 
 from nmt.cli.parser import main_guard
 from nmt.errors import EXTRA_OF, MissingPackageError
+from nmt.openmp import choose_waiting
+
+TRAINING = ("nmt.train", "nmt.starter", "nmt.experiments.__main__")
+TRANSLATION = ("nmt.translate", "nmt.evaluate", "nmt.score", "nmt.export")
 
 
 def launch(command: str) -> int:
     """Import the module `command`, run its ``main`` and return the exit code."""
+    # Not for nmt.demo: the commands that it starts would take the choice for the user's.
+    if command in TRAINING + TRANSLATION:
+        choose_waiting(spin=command in TRAINING)
     # torch warns on import where NumPy is missing; nothing that runs without the extras needs it.
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
 

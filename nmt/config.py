@@ -246,7 +246,7 @@ def make_config(values: Mapping[str, Any], overrides: Sequence[tuple[str, str]] 
     options = dict(known_options())
     for key, text in overrides:
         if key not in options:
-            raise ConfigError(f"--{key}: unknown option{nearest(key, options)}")
+            raise ConfigError(unknown_option(key))
         section = merged
         *parents, name = key.split(".")
         for parent in parents:
@@ -341,6 +341,11 @@ def nearest(key: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     match = difflib.get_close_matches(key, list(known), n=1, cutoff=0.8)
     match = match or [by_leaf[m] for m in difflib.get_close_matches(leaf, list(by_leaf), n=1)]
     return f"; did you mean {match[0]}?" if match else ""
+
+
+def unknown_option(key: str) -> str:
+    """Return the error for an unknown `--section.key`, with the nearest known one."""
+    return f"--{key}: unknown option{nearest(f'--{key}', [f'--{name}' for name, _ in known_options()])}"
 
 
 def known_options(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:

@@ -89,7 +89,7 @@ def test_an_error_in_a_direction_names_it() -> None:
 
 
 def test_an_unknown_option_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"--training\.max_step: unknown option; did you mean training\.max_steps"):
+    with pytest.raises(ConfigError, match=r"--training\.max_step: unknown option; did you mean --training\.max_steps"):
         make_config(MINIMAL, [("training.max_step", "3")])
 
 

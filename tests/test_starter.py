@@ -85,7 +85,7 @@ def test_options_of_the_training_come_in_any_order(tmp_path: Path, commands: Com
 def test_mistakes_are_refused_before_anything_is_done(
     tmp_path: Path, commands: Commands, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ConfigError, match=r"did you mean training\.max_steps\?"):
+    with pytest.raises(ConfigError, match=r"did you mean --training\.max_steps\?"):
         starter.main([str(tmp_path), "--training.max_step", "5"])
     with pytest.raises(SystemExit):
         starter.main([str(tmp_path), "--resume"])

@@ -251,7 +251,7 @@ def run_cli(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--training.max_step", "3"], "did you mean training.max_steps"),
+        (["--training.max_step", "3"], "did you mean --training.max_steps"),
         (["--modle.dropout", "3"], "unknown option"),
         (["--resum"], "did you mean --resume"),
         (["no-such-config"], "no such config"),

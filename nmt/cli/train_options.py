@@ -8,8 +8,9 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from nmt.cli.launch import interpreter
 from nmt.cli.parser import Parser
-from nmt.config import CONFIGS, Config, expected, known_options, load_config, nearest
+from nmt.config import CONFIGS, Config, expected, known_options, load_config, unknown_option
 from nmt.errors import CheckpointError, ConfigError
 
 _RESUMABLE = (
@@ -76,7 +77,7 @@ def separate(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]
             left.append(argument)
             continue
         if key not in dict(known_options()):
-            raise ConfigError(f"--{key}: unknown option{nearest(key, dict(known_options()))}")
+            raise ConfigError(unknown_option(key))
         if not equals:
             try:
                 value = next(rest)
@@ -88,4 +89,4 @@ def separate(arguments: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]
 
 def command_to_resume(folder: Path) -> str:
     """Return the command line that resumes a run."""
-    return f"python -m nmt.train --run {folder} --resume"
+    return f"{interpreter()} -m nmt.train --run {folder} --resume"

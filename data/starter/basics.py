@@ -355,6 +355,12 @@ def small(item: Item) -> Item:
     return replace(item, en=item.en[0].lower() + item.en[1:])
 
 
+def lower(item: Item) -> Item:
+    """Without a final mark and without any capital in English: my name is anna."""
+    bare = unmarked(item)
+    return replace(bare, en=bare.en.lower())
+
+
 def other_mark(item: Item) -> Item:
     """. for ! and ! for ."""
     swap = {".": "!", "!": ".", "?": "?"}
@@ -363,14 +369,14 @@ def other_mark(item: Item) -> Item:
 
 def all_forms(dice: Dice, item: Item) -> list[Item]:
     """A sentence in most of the ways in which it gets typed."""
-    forms = [item, unmarked(item), small(unmarked(item))]
+    forms = [item, unmarked(item), lower(item)]
     if dice.chance(0.5):
         forms.append(small(item))
     if len(item.en.split()) <= 3 and dice.chance(0.5):
         forms.append(other_mark(item))
     short = contracted(dice, item)
     if short != item:
-        forms += [short, dice.pick([unmarked(short), small(unmarked(short))])]
+        forms += [short, dice.pick([unmarked(short), lower(short)])]
     return forms
 
 
@@ -380,7 +386,7 @@ def one_form(dice: Dice, item: Item, plain: float = 0.6) -> Item:
         item = contracted(dice, item)
     if dice.chance(plain):
         return item
-    return dice.pick([unmarked(item), unmarked(item), small(unmarked(item)), small(item)])
+    return dice.pick([unmarked(item), unmarked(item), lower(item), lower(item), small(item)])
 
 
 def as_typed(dice: Dice, item: Item) -> Item:
@@ -405,9 +411,9 @@ def basics(dice: Dice, everyday: list[Item]) -> Iterator[Item]:
                 yield one_form(dice, Item(en, de, section))
     for section, english, german in single_words():
         item = Item(sentence(english), sentence(german), section)
-        forms = [item, unmarked(item), small(unmarked(item))]
+        forms = [item, unmarked(item), lower(item)]
         dice.shuffle(forms)
-        yield from forms[: {"numbers": 3, "nouns with more": dice.below(2)}.get(section, 2)]
+        yield from forms[: {"numbers": 3, "figures": 1, "nouns with more": dice.below(2)}.get(section, 2)]
     for item in everyday:
         if len(item.en.split()) <= MOST_WORDS and dice.chance(0.25):
             yield replace(one_form(dice, item, plain=0.1), template="everyday, as typed")

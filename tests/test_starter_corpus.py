@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from collections import Counter
@@ -13,8 +14,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.starter import generate
+from data.starter import basics, generate
 from data.starter.adjectives import ADJECTIVE
+from data.starter.build import Dice, Item
 from data.starter.grammar import Clause, Phrase, name_phrase, noun_phrase, pronoun_phrase, with_preposition
 from data.starter.inflect import imperative, present, zu_infinitive
 from data.starter.lexicon import lemma_count
@@ -80,10 +82,12 @@ def test_lines_are_clean_and_aligned(name: str) -> None:
     assert len(english) == len(german)
     for line in english + german:
         assert line == " ".join(line.split())
-        assert re.search(r"[.!?]$", line)
-        assert line[0].isupper()
+        assert re.fullmatch(r"[A-Za-zÄÖÜäöüßé0-9 ,.!?:'’-]+", line), line
     for one, other in zip(english, german, strict=True):
+        assert not other[0].islower(), other
         assert (one[-1] == "?") == (other[-1] == "?"), one
+        assert (one[-1] in ".!?") == (other[-1] in ".!?"), one
+        assert name == "train" or (one[-1] in ".!?" and one[0].isupper()), one
 
 
 def test_no_sentence_of_a_test_is_in_train_or_valid() -> None:
@@ -107,6 +111,75 @@ def test_every_english_sentence_has_one_translation() -> None:
 def test_no_template_dominates(corpus: generate.Corpus) -> None:
     assert len(corpus.templates) >= 60
     assert max(corpus.templates.values()) < 0.08 * sum(corpus.templates.values())
+
+
+# -- the basics -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pairs() -> dict[str, str]:
+    return dict(zip(lines("train.en"), lines("train.de"), strict=True))
+
+
+def test_the_basics_are_in_train_with_and_without_their_mark(pairs: dict[str, str]) -> None:
+    for _, english, german, count in basics.read_sections():
+        if not count:
+            assert pairs[english] == german
+            for form in (basics.unmarked, basics.lower):
+                typed = form(Item(english, german))
+                assert pairs[typed.en] == typed.de
+
+
+def test_numbers_stand_alone_as_words_and_figures(pairs: dict[str, str]) -> None:
+    for number in range(101):
+        english, german = english_number(number).capitalize(), german_number(number).capitalize()
+        assert pairs[f"{english}."] == f"{german}."
+        assert pairs[english] == german
+        assert str(number) in (pairs.get(str(number)), pairs.get(f"{number}.", "")[:-1])
+
+
+def test_a_basic_sentence_is_in_no_other_split() -> None:
+    elsewhere = {generate.comparable(line) for name in ("valid", "test", "test_new") for line in lines(f"{name}.en")}
+    assert not {generate.comparable(english) for _, english, _, _ in basics.read_sections()} & elsewhere
+
+
+def test_the_test_sets_are_those_of_the_published_scores() -> None:
+    """The basics have dice of their own, so that train can grow and scores before and after still compare."""
+    names = ("test.de", "test.en", "test_new.de", "test_new.en")
+    digest = hashlib.sha256(b"".join((generate.HERE / name).read_bytes() for name in names)).hexdigest()
+    assert digest.startswith("3f9da942cbb60269"), "other test sets: the published scores do not hold"
+
+
+@pytest.mark.parametrize(
+    ("english", "short"),
+    [
+        ("What is your name?", "What's your name?"),
+        ("I am Anna.", "I'm Anna."),
+        ("Yes, I am.", "Yes, I am."),
+        ("i do not know", "i don't know"),
+        ("He is not here.", "He's not here."),
+        ("The dog is not here.", "The dog isn't here."),
+        ("I cannot swim.", "I can't swim."),
+        ("Let us go!", "Let's go!"),
+        ("She will not wait.", "She won't wait."),
+        ("I would like a coffee.", "I'd like a coffee."),
+        ("What is it?", "What is it?"),
+    ],
+)
+def test_contractions(english: str, short: str) -> None:
+    item = basics.contracted(Dice(0), Item(english, "-"))
+    assert item.en.replace("’", "'") == short
+    assert item.de == "-"
+
+
+def test_a_filled_pattern_agrees_with_its_noun() -> None:
+    station = basics.filling(noun_phrase(NOUN["station"], "the"))
+    book = basics.nouns([NOUN["book"]], "a")[0]
+    assert (str(station), station.acc, station.to) == ("der Bahnhof", "den Bahnhof", "zum Bahnhof")
+    assert (book.en, book.nom, book.none) == ("a book", "ein Buch", "kein Buch")
+    assert {entry.en: entry.acc for entry in basics.served()}["a cup of tea"] == "eine Tasse Tee"
+    english, german = basics.fill(Dice(1), "{name} knows {name2}.", "{name} kennt {name2}.")
+    assert english.replace("knows", "kennt") == german
 
 
 # -- new combinations -------------------------------------------------------------------------------------------------

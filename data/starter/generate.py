@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs 
 
 from data.starter import templates_being, templates_complex, templates_joined, templates_numbers, templates_simple
 from data.starter.adjectives import ADJECTIVE
+from data.starter.basics import as_typed, basics, read_sections
 from data.starter.build import Dice, Item
 from data.starter.grammar import Use
 from data.starter.inflect import english_ing, english_third
@@ -119,6 +120,31 @@ def choose_held_out(dice: Dice, items: list[Item], everyday: list[Item]) -> list
     return sorted(chosen)
 
 
+def comparable(text: str) -> str:
+    """A sentence without what depends on how it is typed."""
+    return text.rstrip(".!?").lower()
+
+
+def generate_basics(dice: Dice, everyday: list[Item], held_out: list[Use], elsewhere: list[Item]) -> list[Item]:
+    """The basic sentences without held-out combinations, and without those that valid or a test has."""
+    english, german = {comparable(item.en) for item in elsewhere}, {comparable(item.de) for item in elsewhere}
+    banned = []
+    for kind, first, second in held_out:
+        one, other = kind.split()
+        banned.append((word_forms(one, first), word_forms(other, second)))
+    items = []
+    for item in basics(dice, everyday):
+        words = set(re.findall(r"[a-z]+", item.en.lower()))
+        if (
+            comparable(item.en) in english
+            or comparable(item.de) in german
+            or any(words & a and words & b for a, b in banned)
+        ):
+            continue
+        items.append(item)
+    return items
+
+
 def build_corpus(seed: int = SEED) -> Corpus:
     """The whole corpus in memory."""
     dice = Dice(seed)
@@ -130,8 +156,10 @@ def build_corpus(seed: int = SEED) -> Corpus:
     known = [item for item in items if not item.uses & banned]
     dice.shuffle(new)
     dice.shuffle(known)
+    basic = {english for _, english, _, _ in read_sections()}
     shuffled = list(everyday)
     dice.shuffle(shuffled)
+    shuffled.sort(key=lambda item: item.en in basic)  # valid has none of the basics
     valid = shuffled[:VALID_EVERYDAY] + known[:VALID_GENERATED]
     train = shuffled[VALID_EVERYDAY:] + known[VALID_GENERATED + TEST :]
     test = known[VALID_GENERATED : VALID_GENERATED + TEST]
@@ -140,6 +168,14 @@ def build_corpus(seed: int = SEED) -> Corpus:
     # A German sentence can render two English ones, so the tests drop those that train or valid already has.
     test = [item for item in test if item.en not in english and item.de not in german]
     new = [item for item in new if item.en not in english and item.de not in german]
+    # Dice of their own: the tests stay as they are when the basics change.
+    own = Dice(seed + 1)
+    train = [as_typed(own, item) for item in train]
+    taken = {item.en for item in train}
+    for item in generate_basics(own, everyday, held_out, valid + test + new):
+        if item.en not in taken:
+            taken.add(item.en)
+            train.append(item)
     dice.shuffle(train)
     dice.shuffle(valid)
     splits = {"train": train, "valid": valid, "test": test, "test_new": new[:TEST_NEW]}

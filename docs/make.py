@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args, get_origin
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 ROOMS = ("", "text", "corpus", "model", "search", "training", "cli", "experiments")
-SENTENCE = "The old man gave me the new red book yesterday."
+SENTENCE = "The friendly doctor gave the child a red apple yesterday."
 
 
 def file_tree() -> str:

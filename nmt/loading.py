@@ -15,7 +15,7 @@ import torch
 
 from nmt import artifact
 from nmt.artifact import Artifact
-from nmt.device import pick_device
+from nmt.device import keep_freed_memory, pick_device
 from nmt.errors import EXTRA_OF, MissingPackageError
 
 
@@ -39,7 +39,11 @@ def load_model(path: str | os.PathLike[str], device: str = "auto", dtype: str | 
 
 
 def load_from(options: argparse.Namespace, path: Path | None = None) -> Artifact:
-    """Load MODEL, or the model at `path`, as the options say; note on stderr if it is computed in another type."""
+    """Load MODEL, or the model at `path`, for a command; note on stderr if it is computed in another type.
+
+    Sets the threads as the options say, and the process to keep freed memory.
+    """
+    keep_freed_memory()
     if options.threads:
         torch.set_num_threads(options.threads)
     model = load_model(path or options.model, options.device, options.dtype)

@@ -99,6 +99,8 @@ class Translation:
     """other translations, best first, at most n_best - 1; all differ from `text` and from each other"""
     alternative_scores: tuple[float, ...] = ()
     """their geometric means, as `score`"""
+    alternative_truncated: tuple[bool, ...] = ()
+    """whether the length limit truncated them; complete ones come first, whatever their scores"""
     truncated: bool = False
     """whether the length limit truncated the translation of a segment, even after the segment was halved"""
 
@@ -383,7 +385,7 @@ class Translator:
         Raises `TranslationError` if one of the searches failed.
         """
         segments: list[SegmentTranslation] = []
-        whole = [_Candidate("", 0.0, 0, 0.0)]  # the best translations of the text so far, best first
+        whole = [_Candidate("", 0, 0.0, 0, 0.0)]  # the best translations of the text so far, best first
         for part in plan.parts:
             if isinstance(part, str):
                 whole = [candidate.then(part) for candidate in whole]
@@ -395,8 +397,9 @@ class Translator:
             for n, hypothesis in enumerate(result.hypotheses):
                 text = self._text(part, hypothesis)
                 # Two hypotheses may be one text in different pieces: the better one represents it.
+                tokens = len(hypothesis.token_log_probs)
                 candidates.setdefault(
-                    text, _Candidate(text, hypothesis.log_prob, len(hypothesis.token_log_probs), hypothesis.score)
+                    text, _Candidate(text, not hypothesis.complete, hypothesis.log_prob, tokens, hypothesis.score)
                 )
                 if n == 0:
                     segments.append(self._detail(part, text, hypothesis))
@@ -413,7 +416,8 @@ class Translator:
             tuple(segments),
             tuple(other.text for other in others),
             tuple(other.confidence for other in others),
-            not all(segment.complete for segment in segments),
+            tuple(other.truncated > 0 for other in others),
+            best.truncated > 0,
         )
 
     def coverage(self, text: str) -> float:
@@ -479,9 +483,15 @@ class _Candidate:
     """One translation of the text up to some part."""
 
     text: str
+    truncated: int  # number of its segments whose translation did not finish
     log_prob: float
     tokens: int
-    score: float  # sum of the segments' normalised scores, by which candidates are ranked
+    score: float  # sum of the segments' normalised scores
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Higher is better: complete before truncated, as in `Result.hypotheses`, then by score."""
+        return -self.truncated, self.score
 
     @property
     def confidence(self) -> float:
@@ -494,11 +504,17 @@ class _Candidate:
 def _combine(left: Sequence[_Candidate], right: Sequence[_Candidate], count: int) -> list[_Candidate]:
     """Return the `count` best of all concatenations of one of `left` and one of `right`, each best first."""
     pairs = (
-        _Candidate(a.text + b.text, a.log_prob + b.log_prob, a.tokens + b.tokens, a.score + b.score)
+        _Candidate(
+            a.text + b.text,
+            a.truncated + b.truncated,
+            a.log_prob + b.log_prob,
+            a.tokens + b.tokens,
+            a.score + b.score,
+        )
         for (i, a), (j, b) in itertools.product(enumerate(left), enumerate(right))
         if (i + 1) * (j + 1) <= count  # at least (i + 1) (j + 1) - 1 others are as good or better
     )
-    return heapq.nlargest(count, pairs, key=lambda candidate: candidate.score)
+    return heapq.nlargest(count, pairs, key=lambda candidate: candidate.rank)
 
 
 def _short(text: str) -> str:

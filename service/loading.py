@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from nmt import artifact
+from nmt.device import keep_freed_memory
 from nmt.search.engine import Engine
 from nmt.translator import Translator
 from service import languages
@@ -22,6 +23,7 @@ log = logging.getLogger("service")
 
 def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bool]) -> Models:
     """Load and warm up all models; end early once ``stopped``. Raises NMTError or SettingsError."""
+    keep_freed_memory()
     if settings.threads:
         torch.set_num_threads(settings.threads)
     models: list[Model] = []

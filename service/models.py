@@ -86,9 +86,13 @@ class Model:
         return await self._in_pool(lambda: [round(100.0 * self._translator.coverage(text), 1) for text in texts])
 
     def warm_up(self) -> None:
-        """Translate two sentences, from outside the event loop: the first steps are slow. Raises what goes wrong."""
+        """Translate two sentences, twice, from outside the event loop. Raises what goes wrong.
+
+        torch observes the first call of each part of an exported model and compiles it at the second.
+        """
         source, target = map(languages.normalise, self.pairs[0])
-        asyncio.run(self.translate(WARM_UP, source, target, 1))
+        for _ in range(2):
+            asyncio.run(self.translate(WARM_UP, source, target, 1))
 
     def close(self, timeout_s: float) -> None:
         """End its threads; running work has ``timeout_s`` seconds to finish."""

@@ -84,6 +84,19 @@ def one_line(code: int, err: str) -> str:
     return lines[0]
 
 
+@pytest.mark.parametrize("command", [translate, evaluate, score])
+def test_commands_keep_freed_memory(
+    run: Run, model: str, corpus: Path, command: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(loading, "keep_freed_memory", lambda: calls.append("kept"))
+    files = {translate: [], evaluate: ["--src", "src", "--ref", "tgt"], score: ["--src", "src", "--tgt", "tgt"]}[
+        command
+    ]
+    assert run(command.main, model, *(corpus / f if f in ("src", "tgt") else f for f in files), stdin="a")[0] == 0
+    assert calls == ["kept"]
+
+
 # --- translate --------------------------------------------------------------------------------------------------------
 
 

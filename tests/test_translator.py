@@ -152,6 +152,29 @@ def test_alternatives_of_several_segments(translator: Translator) -> None:
     assert sum(one != other for one, other in zip(first, second, strict=True)) == 1
 
 
+def test_complete_translations_come_before_truncated_ones() -> None:
+    """Whatever their scores: a hypothesis that was cut off may well be more probable than any that ended."""
+    translator = Translator(tokenizer(), max_source_pieces=30)
+    plan = translator.plan("the fox\nthe dog", SearchOptions(beam=3, n_best=3))
+
+    def hypothesis(text: str, score: float, complete: bool) -> Hypothesis:
+        ids = tokenizer().encode(text)
+        return Hypothesis(ids, score, score, [score], torch.zeros(1, 1), complete)
+
+    first, second = (request.key for request in plan.requests)
+    results = {
+        first: Result(first, [hypothesis("a fox", -3.0, True), hypothesis("the", -0.5, False)]),
+        second: Result(second, [hypothesis("a dog", -3.0, True), hypothesis("the dog", -4.0, True)]),
+    }
+    translation = translator.join(plan, results)
+    assert [translation.text, *translation.alternatives] == ["a fox\na dog", "a fox\nthe dog", "the\na dog"]
+    assert translation.alternative_truncated == (False, True)
+    assert not translation.truncated
+    assert translation.text == "\n".join(segment.text for segment in translation.segments)
+    results[first] = Result(first, [hypothesis("the", -0.5, False)])
+    assert translator.join(plan, results).truncated
+
+
 def test_what_does_not_end_is_tried_in_halves_and_flagged() -> None:
     translator = make(CopyModel(tokenizer().vocabulary, never_ends=True))
     plan = translator.plan("the fox, the dog", GREEDY)

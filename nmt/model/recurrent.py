@@ -18,7 +18,8 @@ class Recurrent(nn.Module):
         a_t = LN(W x_t),     u_t = LN(U h_{t-1})        with `norm` (Ba et al. 2016, eq. 20)
 
     The state is a list of tensors (N, H), the output h first. Sequences are computed by torch's fused kernels. Single
-    steps, normalised cells and layers with quantised weights (`fused` is False) are computed by `step`.
+    steps, normalised cells, layers with quantised weights (`fused` is False) and half precision on a CPU (see
+    `kernel_is_exact`) are computed by `step`.
     """
 
     tensors_per_state: Final[int]
@@ -55,7 +56,7 @@ class Recurrent(nn.Module):
     def forward(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Process `inputs` (N, T, I) from `state`; returns the outputs (N, T, H) and the final state."""
         if self.fused:  # noqa: SIM102 - a condition of its own is a constant: scripting drops the branch for int8 weights
-            if inputs.size(1) > 1:
+            if inputs.size(1) > 1 and self.kernel_is_exact(inputs):
                 return self.sequence(inputs, state)
         projected = self.input_norm(self.input(inputs))
         outputs: list[Tensor] = []
@@ -63,6 +64,15 @@ class Recurrent(nn.Module):
             state = self.step(projected[:, t], self.hidden_norm(self.hidden(state[0])), state)
             outputs.append(state[0])
         return torch.stack(outputs, dim=1), state
+
+    def kernel_is_exact(self, inputs: Tensor) -> bool:
+        """Return whether the fused kernel's states of a sentence are independent of its batch, up to float32 rounding.
+
+        On a CPU in half precision they are not: oneDNN's LSTM rounds differently with other padding, so a translation
+        would depend on its neighbours. There the loop over `step` is used, which is no slower. Training keeps the
+        kernel.
+        """
+        return self.training or inputs.dtype == torch.float32 or inputs.device.type != "cpu"
 
     def step(self, inputs: Tensor, hidden: Tensor, state: list[Tensor]) -> list[Tensor]:
         """Compute the next state from `inputs` a_t and `hidden` u_t, each (N, gates * H), and the previous state."""

@@ -13,7 +13,7 @@ import pytest
 
 from service.app import create_app
 from service.metrics import Metrics
-from service.models import Models
+from service.models import WARM_UP, Models
 from service.settings import Settings, SettingsError, load_settings
 from tests.service.fakes import CRASH, POISON, FakeEngine, client_of, fake_app, fake_models, until
 
@@ -225,3 +225,12 @@ async def test_when_the_drain_time_is_over_the_rest_gets_an_error() -> None:
         assert answer.status_code == 503
         assert "shutting down" in answer.json()["error"]
         engine.gate.set()
+
+
+def test_a_model_is_warmed_up_twice() -> None:
+    """torch compiles a part of the model at its second call, which would otherwise be the first user's."""
+    engine = FakeEngine()
+    (model,) = fake_models(load_settings(), Metrics(), engine)
+    model.warm_up()
+    model.close(5.0)
+    assert engine.added == [*WARM_UP, *WARM_UP]

@@ -16,8 +16,9 @@ import pytest
 from nmt.artifact import Manifest
 from service.__main__ import main
 from service.limits import RateLimiter
-from service.loading import assign_pairs
-from service.settings import PREFIX, Settings, load_settings, parse_arguments
+from service.loading import assign_pairs, load_models
+from service.metrics import Metrics
+from service.settings import PREFIX, Settings, SettingsError, load_settings, parse_arguments
 from tests.copy_model import exported
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,6 +219,14 @@ def test_the_log_names_a_model_that_is_not_used(
         f"{starter} is not used for en-de: {mine} is newer (exported {NEW}, not {OLD}); "
         f"to serve it instead: --models {starter}"
     ]
+
+
+def test_the_service_keeps_freed_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr("service.loading.keep_freed_memory", lambda: calls.append("kept"))
+    with pytest.raises(SettingsError, match="no exported model"):
+        load_models(load_settings(models=tmp_path), Metrics(), lambda: True)
+    assert calls == ["kept"]
 
 
 def test_the_rate_limiter_forgets() -> None:

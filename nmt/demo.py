@@ -104,6 +104,8 @@ def serve(stay: bool) -> None:
     port = free_port()
     arguments = ["--models", str(MODEL), "--host", HOST, "--port", str(port)]
     print(f"\n$ {command_line('service', *arguments)} &", flush=True)
+    # SIGTERM ends the demo as Ctrl-C does; by default it would leave the service running, without a terminal.
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     service = subprocess.Popen([sys.executable, "-m", "service", *arguments, "--log-level", "warning"])
     try:
         wait_until_ready(service, port)
@@ -125,6 +127,7 @@ def serve(stay: bool) -> None:
         if service.poll() is None:
             service.send_signal(signal.SIGTERM)
         service.wait(timeout=60)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def activation() -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -96,3 +99,25 @@ def test_only_in_the_projects_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NMTError, match="run the demo in the project's folder"):
         demo.main([])
+
+
+def test_sigterm_ends_the_service_too(tmp_path: Path) -> None:
+    """The service runs in a process of its own; killed without it, the demo would leave it behind."""
+    model = tmp_path / "copy.pt"
+    model.write_bytes(exported())
+    code = f"from pathlib import Path; from nmt import demo; demo.MODEL = Path({str(model)!r}); demo.serve(stay=True)"
+    command = [sys.executable, "-u", "-c", code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=subprocess.STDOUT, text=True) as running:
+        assert running.stdout is not None
+        port = None
+        for line in running.stdout:
+            if match := re.search(r"The service is at http://127.0.0.1:(\d+)", line):
+                port = int(match[1])
+                break
+        assert port is not None
+        running.send_signal(signal.SIGTERM)
+        assert "ending the service" in running.stdout.read()
+        assert running.wait(timeout=60) == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()

@@ -28,6 +28,7 @@ from nmt.artifact import DTYPES, Artifact, Manifest, load_bytes, pack, torchscri
 from nmt.cli.parser import Parser
 from nmt.errors import ArtifactError
 from nmt.files import atomic_write
+from nmt.model.inference import for_inference
 from nmt.model.quantized import quantise
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Request, SearchOptions
@@ -119,12 +120,14 @@ def build(
 
 
 def convert(model: nn.Module, dtype: str) -> Any:
-    """Copy an eager model, in evaluation mode, with weights in `dtype`; raises `ArtifactError` for an unknown type."""
+    """Copy an eager model, in its inference form and with weights in `dtype`.
+
+    Raises `ArtifactError` for an unknown type.
+    """
     if dtype not in DTYPES:
         raise ArtifactError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
-    if dtype == "int8":
-        return quantise(model)
-    return copy.deepcopy(model).eval().to(DTYPES[dtype])
+    model = for_inference(copy.deepcopy(model).eval())
+    return quantise(model) if dtype == "int8" else model.to(DTYPES[dtype])
 
 
 def describe(run: TrainedModel, dtype: str, licence: str = "") -> Manifest:

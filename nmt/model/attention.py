@@ -39,6 +39,21 @@ class Attention(nn.Module):
         raise NotImplementedError
 
 
+class TanhLayer(nn.Module):
+    """The hidden layer of an additive attention, without its linear maps: h = tanh(q + k).
+
+    It is a module so that `nmt/model/inference.py` can replace it.
+    """
+
+    def keys(self, projected: Tensor) -> Tensor:
+        """Return what the memory keeps of the projected states U_a h_j (B, S, A)."""
+        return projected
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Compute the hidden layer (B, Q, S, A) for the projected queries W_a s_i (B, Q, A) and `keys` (B, S, A)."""
+        return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1))
+
+
 class BahdanauAttention(Attention):
     """Additive attention: a perceptron with one hidden layer scores each source state (Bahdanau et al. 2015, A.1.2).
 
@@ -52,16 +67,17 @@ class BahdanauAttention(Attention):
         super().__init__(memory_size)
         self.query = nn.Linear(query_size, attention_size)  # W_a
         self.key = nn.Linear(memory_size, attention_size, bias=False)  # U_a
+        self.hidden_layer = TanhLayer()
         self.energy = nn.Parameter(torch.empty(attention_size))  # v_a
         nn.init.uniform_(self.energy, -(attention_size**-0.5), attention_size**-0.5)
 
     def memory(self, states: Tensor, summary: Tensor, mask: Tensor) -> Memory:
         """Keep the states as values and U_a h_j (B, S, A) as keys."""
-        return Memory(states, self.key(states), mask)
+        return Memory(states, self.hidden_layer.keys(self.key(states)), mask)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Compute contexts (B, Q, D) and weights (B, Q, S), see `Attention`."""
-        hidden = torch.tanh(self.query(query).unsqueeze(2) + memory.keys.unsqueeze(1))  # (B, Q, S, A)
+        hidden = self.hidden_layer(self.query(query), memory.keys)  # (B, Q, S, A)
         energies = torch.matmul(hidden, self.energy.to(hidden.dtype))  # (B, Q, S)
         return attend(energies, memory)
 
@@ -82,16 +98,17 @@ class MultiHeadAttention(Attention):
         self.query = nn.Linear(query_size, attention_size)
         self.key = nn.Linear(memory_size, attention_size, bias=False)
         self.value = nn.Linear(memory_size, memory_size, bias=False)
+        self.hidden_layer = TanhLayer()
         self.energy = nn.Parameter(torch.empty(heads, attention_size // heads))
         nn.init.uniform_(self.energy, -((attention_size // heads) ** -0.5), (attention_size // heads) ** -0.5)
 
     def memory(self, states: Tensor, summary: Tensor, mask: Tensor) -> Memory:
         """Keep V_k h_j (B, S, D) as values and U_k h_j (B, S, A) as keys, concatenated over the heads."""
-        return Memory(self.value(states), self.key(states), mask)
+        return Memory(self.value(states), self.hidden_layer.keys(self.key(states)), mask)
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Compute contexts (B, Q, D) and weights (B, Q, S), see `Attention`."""
-        hidden = torch.tanh(self.query(query).unsqueeze(2) + memory.keys.unsqueeze(1))  # (B, Q, S, A)
+        hidden = self.hidden_layer(self.query(query), memory.keys)  # (B, Q, S, A)
         # One matrix product for all heads: column k of the matrix has v_k in the rows of head k and zeros elsewhere.
         heads = torch.eye(self.heads, dtype=hidden.dtype, device=hidden.device)
         energy = self.energy.to(hidden.dtype).flatten().unsqueeze(1) * heads.repeat_interleave(self.energy.size(1), 0)

@@ -47,7 +47,8 @@ DTYPES: Final = {
 _MANIFEST, _TOKENIZER = "manifest.json", "tokenizer.model"
 _MARK = b"nmt sha256:"
 _SEAL_BYTES = len(_MARK) + 64
-_ZIP = b"PK\x03\x04"
+ZIP_MAGIC: Final = b"PK\x03\x04"
+"""the first bytes of an exported file"""
 
 # torch's compilation unit is shared by the whole process: loading and scripting must not overlap.
 _torchscript = threading.Lock()
@@ -213,7 +214,7 @@ def _manifest(content: bytes, name: str) -> Manifest:
     """Check the digest, then read the manifest."""
     if not content:
         raise ArtifactError(f"{name}: the file is empty; export the model again")
-    if not content.startswith(_ZIP) and _MARK not in content[-_SEAL_BYTES:]:
+    if not content.startswith(ZIP_MAGIC) and _MARK not in content[-_SEAL_BYTES:]:
         raise ArtifactError(f"{name}: not an exported model; make one with `python -m nmt.export RUN`")
     body, mark, digest = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:-64], content[-64:]
     if mark != _MARK:

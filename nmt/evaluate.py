@@ -23,7 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nmt.artifact import Artifact
+from nmt.artifact import ZIP_MAGIC, Artifact
 from nmt.cli.model_options import (
     add_model_arguments,
     add_search_arguments,
@@ -41,7 +41,6 @@ from nmt.search.engine import Engine, SearchOptions
 from nmt.translator import Translation, Translator
 
 _CHUNK_LINES = 2000
-_ZIP = b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ def _other_lines(path: Path | None, count: int) -> list[str] | None:
         return None
     if path.is_file():
         with open(path, "rb") as file:
-            if file.read(4) == _ZIP:
+            if file.read(4) == ZIP_MAGIC:
                 return None
     lines = read_lines(path)
     if len(lines) != count:

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from nmt.errors import MissingPackageError, NMTError
 from nmt.files import atomic_write
+from nmt.text.cleaning import SPACE
 
-SPACE = "▁"
-"""SentencePiece's symbol for a space inside pieces"""
 SHADES = " ░▒▓█"
 _THRESHOLDS = (0.06, 0.2, 0.4, 0.65)  # weights from which a cell is ░ ▒ ▓ █
 _LONGEST_LABEL = 14

@@ -25,7 +25,7 @@ from nmt.loading import load_from
 from nmt.search.padding import pad_ids
 from nmt.text.cleaning import clean
 from nmt.text.special_ids import EOS
-from nmt.translator import Translator
+from nmt.translator import END_LABEL, Translator
 
 BATCH_PIECES = 4000
 """padded pieces per batch, on the longer side"""
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         text.tgt, score(model, list(zip(text.src, text.tgt, strict=True)), target=options.target), strict=True
     ):
         if options.tokens:
-            pieces = [*model.tokenizer.pieces(model.tokenizer.encode(clean(line))), "</s>"]
+            pieces = [*model.tokenizer.pieces(model.tokenizer.encode(clean(line))), END_LABEL]
             shown = " ".join(f"{piece}={value:.4f}" for piece, value in zip(pieces, values, strict=True))
         else:
             shown = f"{sum(values) / (len(values) if options.normalize else 1):.4f}"

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
+SPACE = "\u2581"
+"""SentencePiece's sign for a space inside pieces"""
+
 # Control characters have no translation, lone surrogates are not valid text, and a byte order mark or a soft hyphen
 # inside a sentence is a remnant of a file format. Joiners (ZWJ, ZWNJ) are kept: emoji and Indic scripts need them.
 # Tabs, line ends and separators are white space and are replaced before these are removed.
@@ -23,6 +26,6 @@ def clean(text: str) -> str:
     """
     if text.isascii() and text.isprintable() and "  " not in text:  # a fast path for most English lines
         return text.strip()
-    text = _REMOVED.sub("", _SPACES.sub(" ", text).replace("\u2581", "_"))
+    text = _REMOVED.sub("", _SPACES.sub(" ", text).replace(SPACE, "_"))
     # Removing a character between two spaces makes them adjacent, so spaces are collapsed a second time.
     return _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip()

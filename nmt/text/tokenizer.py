@@ -17,11 +17,10 @@ from typing import Any, Literal, get_args
 import sentencepiece
 
 from nmt.errors import TokenizerError
+from nmt.text.cleaning import SPACE
 from nmt.text.special_ids import BOS, EOS, PAD, UNK
 
 Kind = Literal["unigram", "bpe", "char", "word"]
-SPACE = "\u2581"
-"""the character that SentencePiece uses for a space inside pieces"""
 UNKNOWN = "\u2047"
 """the text of an unknown piece whose source is not known"""
 _SPECIALS = 4

@@ -316,10 +316,11 @@ def test_the_oldest_request_is_never_overtaken() -> None:
 
 def test_memory_of_a_long_sentence_is_freed() -> None:
     engine = Engine(BeamSearch(ToyModel()))
-    engine.run([Request(0, (4,) * 300 + (EOS,))])
+    few_steps = SearchOptions(max_length=5)  # it is the source that takes the memory
+    engine.run([Request(0, (4,) * 300 + (EOS,), few_steps)])
     assert not engine._batches
     assert not engine._queues
-    engine.add(Request(1, (4,) * 300 + (EOS,)))
+    engine.add(Request(1, (4,) * 300 + (EOS,), few_steps))
     engine.step()
     engine.cancel(1)  # the owner of an empty engine need not step it again
     assert not engine._batches

@@ -19,13 +19,14 @@ __all__ = ["Hypothesis", "NMTError", "SearchOptions", "Translation", "Translator
 if TYPE_CHECKING:
     from nmt.errors import NMTError
     from nmt.search.request import Hypothesis, SearchOptions
-    from nmt.translator import Translation, Translator
+    from nmt.translation import Translation
+    from nmt.translator import Translator
 
 _HOMES = {
     "Hypothesis": "nmt.search.request",
     "NMTError": "nmt.errors",
     "SearchOptions": "nmt.search.request",
-    "Translation": "nmt.translator",
+    "Translation": "nmt.translation",
     "Translator": "nmt.translator",
 }
 

@@ -38,7 +38,8 @@ from nmt.errors import MissingPackageError, NMTError
 from nmt.files import atomic_write
 from nmt.loading import load_from
 from nmt.search.engine import Engine, SearchOptions
-from nmt.translator import Translation, Translator
+from nmt.translation import Translation
+from nmt.translator import Translator
 
 _CHUNK_LINES = 2000
 

@@ -37,7 +37,8 @@ from nmt.errors import NMTError, TranslationError
 from nmt.loading import load_from
 from nmt.plot import draw_alignment
 from nmt.search.engine import Engine
-from nmt.translator import Translation, Translator
+from nmt.translation import Translation
+from nmt.translator import Translator
 
 WINDOW_LINES = 2000
 _READ_BYTES = 1 << 20

@@ -14,17 +14,14 @@ Text that is only copied (line ends, white space, symbols) is kept in the plan a
 from __future__ import annotations
 
 import dataclasses
-import heapq
 import itertools
-import math
 import os
 import re
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Unpack, overload
 
 import torch
-from torch import Tensor
 
 from nmt.artifact import Artifact
 from nmt.errors import TranslationError
@@ -34,6 +31,7 @@ from nmt.text.cleaning import clean
 from nmt.text.segments import Span, halve, split
 from nmt.text.special_ids import EOS, UNK
 from nmt.text.tokenizer import Tokenizer
+from nmt.translation import Candidate, Plan, Segment, SegmentTranslation, Translation, combine
 
 END_LABEL = "</s>"
 """label of the end of a sentence among source and target pieces"""
@@ -41,68 +39,6 @@ END_LABEL = "</s>"
 # Control characters and lone surrogates are no text; white space among them (tab, line ends) is kept where it is.
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufeff\ud800-\udfff]")
 _serial = itertools.count()
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A part of the text that is translated as one sentence."""
-
-    text: str
-    """cleaned"""
-    request: Request
-    halved: bool = False
-    """whether it is half of a segment whose translation did not finish"""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The segments of one text, and the searches that are still to be run."""
-
-    source: str
-    parts: tuple[str | Segment, ...]
-    """in order: strings that are copied, and segments that are translated"""
-    requests: tuple[Request, ...]
-    """searches still to be run; their keys are unique in the process"""
-    options: SearchOptions
-
-
-@dataclass(frozen=True)
-class SegmentTranslation:
-    """The best translation of one segment, with its pieces, probabilities and attention."""
-
-    source: str
-    text: str
-    source_pieces: list[str]
-    """S, with the end label"""
-    target_pieces: list[str]
-    """T, with the end label if the translation is complete"""
-    token_log_probs: list[float]
-    """T, natural logarithm"""
-    attention: Tensor
-    """(T, S) float32: attention weights, rows sum to one"""
-    complete: bool
-    """False if the length limit truncated it"""
-
-
-@dataclass(frozen=True)
-class Translation:
-    """The translation of one text."""
-
-    source: str
-    text: str
-    score: float
-    """geometric mean of the probabilities of its pieces, 0 to 1; 1 if nothing had to be translated"""
-    log_prob: float
-    """sum over all its pieces, natural logarithm"""
-    segments: tuple[SegmentTranslation, ...]
-    alternatives: tuple[str, ...] = ()
-    """other translations, best first, at most n_best - 1; all differ from `text` and from each other"""
-    alternative_scores: tuple[float, ...] = ()
-    """their geometric means, as `score`"""
-    alternative_truncated: tuple[bool, ...] = ()
-    """whether the length limit truncated them; complete ones come first, whatever their scores"""
-    truncated: bool = False
-    """whether the length limit truncated the translation of a segment, even after the segment was halved"""
 
 
 Steps = Generator[list[Request], list[Result], list[Translation]]
@@ -385,7 +321,7 @@ class Translator:
         Raises `TranslationError` if one of the searches failed.
         """
         segments: list[SegmentTranslation] = []
-        whole = [_Candidate("", 0, 0.0, 0, 0.0)]  # the best translations of the text so far, best first
+        whole = [Candidate("", 0, 0.0, 0, 0.0)]  # the best translations of the text so far, best first
         for part in plan.parts:
             if isinstance(part, str):
                 whole = [candidate.then(part) for candidate in whole]
@@ -393,18 +329,18 @@ class Translator:
             result = results[part.request.key]
             if result.error is not None:
                 raise TranslationError(f"the model failed on {_short(part.text)!r}: {result.error}") from result.error
-            candidates: dict[str, _Candidate] = {}
+            candidates: dict[str, Candidate] = {}
             for n, hypothesis in enumerate(result.hypotheses):
                 text = self._text(part, hypothesis)
                 # Two hypotheses may be one text in different pieces: the better one represents it.
                 tokens = len(hypothesis.token_log_probs)
                 candidates.setdefault(
-                    text, _Candidate(text, not hypothesis.complete, hypothesis.log_prob, tokens, hypothesis.score)
+                    text, Candidate(text, not hypothesis.complete, hypothesis.log_prob, tokens, hypothesis.score)
                 )
                 if n == 0:
                     segments.append(self._detail(part, text, hypothesis))
-            whole = _combine(whole, list(candidates.values()), plan.options.n_best)
-        distinct: dict[str, _Candidate] = {}  # different translations of the segments may still join to one text
+            whole = combine(whole, list(candidates.values()), plan.options.n_best)
+        distinct: dict[str, Candidate] = {}  # different translations of the segments may still join to one text
         for candidate in whole:
             distinct.setdefault(candidate.text, candidate)
         best, *others = distinct.values()
@@ -476,45 +412,6 @@ class Translator:
             hypothesis.attention,
             hypothesis.complete,
         )
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """One translation of the text up to some part."""
-
-    text: str
-    truncated: int  # number of its segments whose translation did not finish
-    log_prob: float
-    tokens: int
-    score: float  # sum of the segments' normalised scores
-
-    @property
-    def rank(self) -> tuple[int, float]:
-        """Higher is better: complete before truncated, as in `Result.hypotheses`, then by score."""
-        return -self.truncated, self.score
-
-    @property
-    def confidence(self) -> float:
-        return math.exp(self.log_prob / self.tokens) if self.tokens else 1.0
-
-    def then(self, copied: str) -> _Candidate:
-        return replace(self, text=self.text + copied)
-
-
-def _combine(left: Sequence[_Candidate], right: Sequence[_Candidate], count: int) -> list[_Candidate]:
-    """Return the `count` best of all concatenations of one of `left` and one of `right`, each best first."""
-    pairs = (
-        _Candidate(
-            a.text + b.text,
-            a.truncated + b.truncated,
-            a.log_prob + b.log_prob,
-            a.tokens + b.tokens,
-            a.score + b.score,
-        )
-        for (i, a), (j, b) in itertools.product(enumerate(left), enumerate(right))
-        if (i + 1) * (j + 1) <= count  # at least (i + 1) (j + 1) - 1 others are as good or better
-    )
-    return heapq.nlargest(count, pairs, key=lambda candidate: candidate.rank)
 
 
 def _short(text: str) -> str:

@@ -18,7 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("nmt.errors", "nmt"),
     ("nmt.files", "nmt.text", "nmt.device", "nmt.openmp"),
     ("nmt.search", "nmt.corpus", "nmt.plot"),
-    ("nmt.artifact", "nmt.config"),
+    ("nmt.artifact", "nmt.config", "nmt.translation"),
     ("nmt.model",),
     ("nmt.cli",),
     ("nmt.training", "nmt.data"),

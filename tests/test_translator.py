@@ -17,7 +17,8 @@ from nmt.search.request import SearchKeywords
 from nmt.text.cleaning import clean
 from nmt.text.special_ids import UNK
 from nmt.text.tokenizer import Tokenizer
-from nmt.translator import Segment, Translation, Translator
+from nmt.translation import Segment, Translation
+from nmt.translator import Translator
 from tests.copy_model import TEXT, CopyModel, exported, tokenizer
 from tests.text.test_segments import ODD
 

@@ -35,7 +35,8 @@ from nmt.train import train
 from nmt.training.checkpoint import load_checkpoint
 from nmt.training.run_folder import load_run
 from nmt.training.run_log import clock
-from nmt.translator import Translation, Translator
+from nmt.translation import Translation
+from nmt.translator import Translator
 
 
 def say(line: str) -> None:

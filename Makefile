@@ -41,7 +41,7 @@ test: $(STAMP)  ## run the tests (CPU, no network); ARGS=... goes to pytest
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 slow: $(STAMP)  ## run the tests that take longer
-	OMP_NUM_THREADS=1 $(PY) -m pytest -m slow -n $(WORKERS) --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m slow -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(STAMP)  ## check style and format (ruff)
 	$(PY) -m ruff check .

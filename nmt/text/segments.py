@@ -5,6 +5,8 @@ translated and some to be copied (line ends, white space, rows of symbols). Conc
 
 A line within the limit stays whole. A longer one is cut between sentences. A sentence that is still too long is halved
 repeatedly near its middle, if possible between clauses, else between words, else between characters.
+
+Texts come from strangers: every function takes time linear in its text, `split` a factor of log(length / limit) more.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 try:
     import sentencex
@@ -36,8 +38,11 @@ _SENTENCE_END = re.compile(
     rf"(?<=[.!?…])[{_CLOSING}]*\s+|"  # a stop, closing quotes and brackets, white space
     rf"(?<=[。！？｡])[{_CLOSING}]*\s*"  # full-width punctuation needs no white space
 )
-_CLAUSE_END = re.compile(rf"(?<=[,;:])[{_CLOSING}]*\s+|\s+(?=[–—-]\s)|(?<=[，、；：،؛])\s*")
+# (?<!\s): white space is tried from its first character only, else a long row of it would take quadratic time.
+_CLAUSE_END = re.compile(rf"(?<=[,;:])[{_CLOSING}]*\s+|(?<!\s)\s+(?=[–—-]\s)|(?<=[，、；：،؛])\s*")
 _SPACE = re.compile(r"\s+")
+_TRANSLATABLE = re.compile(r"[^\W_]")  # what str.isalnum accepts
+_WINDOW = 2000  # characters; sentencex takes quadratic time on some texts, rows of opening quotes for one
 # A full stop after one of these does not end a sentence.
 _ABBREVIATIONS = frozenset(
     re.findall(
@@ -71,17 +76,40 @@ def split(
 
 def is_translatable(text: str) -> bool:
     """Return whether `text` contains a letter or a digit; other text is the same in all languages."""
-    return any(character.isalnum() for character in text)
+    return _TRANSLATABLE.search(text) is not None
 
 
 def sentences(text: str, language: str = "") -> list[str]:
     """Return the sentences of `text`, each with the white space after it; concatenated they are `text`."""
+    ends = [m.end() for m in _SENTENCE_END.finditer(text) if not _after_abbreviation(text, m.start())]
     if sentencex is not None:
-        found = list(sentencex.segment(language or "en", text))
+        windows = _windows(ends, text)
+        found = [sentence for window in windows for sentence in _by_sentencex(window, language or "en")]
         if "".join(found) == text:
             return found
-    ends = (m.span() for m in _SENTENCE_END.finditer(text))
-    return _split_at([end for begin, end in ends if not _after_abbreviation(text[max(0, begin - 24) : begin])], text)
+    return _split_at(ends, text)
+
+
+def _by_sentencex(text: str, language: str) -> Iterator[str]:
+    """Yield the sentences of `text` by the rules of sentencex, which does not take lone surrogates."""
+    end = 0
+    for sentence in sentencex.segment(language, text.encode("utf-8", "replace").decode()):
+        begin, end = end, end + len(sentence)
+        yield text[begin:end]
+
+
+def _windows(ends: list[int], text: str) -> list[str]:
+    """Cut `text` into windows of at most `_WINDOW` characters at `ends`, where there is one in a window, else anywhere.
+
+    A sentence that is longer than a window has to be cut for the model anyway.
+    """
+    cuts, begin, last = [], 0, 0
+    for end in [*ends, len(text)]:
+        while end - begin > _WINDOW:
+            begin = last if last > begin else begin + _WINDOW
+            cuts.append(begin)
+        last = end
+    return _split_at(cuts, text)
 
 
 def halve(text: str) -> tuple[str, str] | None:
@@ -89,21 +117,22 @@ def halve(text: str) -> tuple[str, str] | None:
 
     Returns None if no cut leaves a letter or digit in both halves.
     """
+    first, last = _TRANSLATABLE.search(text), _TRANSLATABLE.search(text[::-1])
+    if first is None or last is None:
+        return None
+    # A cut leaves a letter or digit in both halves if it lies after the first of them and not after the last.
+    possible = range(first.end(), len(text) - last.start())
     middle = len(text) / 2
-    for cuts, reach in (
-        (
-            [m.end() for m in _SENTENCE_END.finditer(text)],
-            0.25,
-        ),  # largest distance from the middle, relative to the length
-        ([m.end() for m in _CLAUSE_END.finditer(text)], 0.25),
-        ([m.end() for m in _SPACE.finditer(text)], 0.5),
+    for cuts, reach in (  # reach: largest distance from the middle, relative to the length
+        ((m.end() for m in _SENTENCE_END.finditer(text)), 0.25),
+        ((m.end() for m in _CLAUSE_END.finditer(text)), 0.25),
+        ((m.end() for m in _SPACE.finditer(text)), 0.5),
         (_between_characters(text), 0.5),
     ):
-        for cut in sorted(cuts, key=lambda cut: abs(cut - middle)):
-            if abs(cut - middle) > reach * len(text):
-                break
-            if is_translatable(text[:cut]) and is_translatable(text[cut:]):
-                return text[:cut], text[cut:]
+        within = [cut for cut in cuts if cut in possible and abs(cut - middle) <= reach * len(text)]
+        if within:
+            cut = min(within, key=lambda cut: abs(cut - middle))
+            return text[:cut], text[cut:]
     return None
 
 
@@ -140,8 +169,9 @@ def _anywhere(text: str) -> tuple[str, str] | None:
     return (text[: len(text) // 2], text[len(text) // 2 :]) if len(text) > 1 else None
 
 
-def _after_abbreviation(before: str) -> bool:
-    """Return whether the full stop that ends `before` belongs to an abbreviation, an initial or an ordinal number."""
+def _after_abbreviation(text: str, end: int) -> bool:
+    """Return whether `text[:end]` ends with the full stop of an abbreviation, an initial or an ordinal number."""
+    before = text[max(0, end - 24) : end]
     if not before.endswith("."):
         return False
     word = re.split(r"[\s(\[\"'„“‚‘«»]", before[:-1])[-1]
@@ -161,7 +191,7 @@ def _strip(text: str) -> Iterator[Span]:
         yield Span(text, False)
         return
     core = text.strip()
-    begin = text.index(core)
+    begin = len(text) - len(text.lstrip())
     yield Span(text[:begin], False)
     yield Span(core, True)
     yield Span(text[begin + len(core) :], False)
@@ -170,11 +200,7 @@ def _strip(text: str) -> Iterator[Span]:
 def _merge(spans: list[Span]) -> list[Span]:
     """Merge adjacent copied spans and drop empty ones."""
     merged: list[Span] = []
-    for span in spans:
-        if not span.text:
-            continue
-        if merged and not span.translate and not merged[-1].translate:
-            merged[-1] = Span(merged[-1].text + span.text, False)
-        else:
-            merged.append(span)
+    for translate, group in groupby((span for span in spans if span.text), key=lambda span: span.translate):
+        adjacent = list(group)
+        merged += adjacent if translate else [Span("".join(span.text for span in adjacent), False)]
     return merged

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,6 +113,50 @@ def test_combining_characters_stay_together() -> None:
     halves = halve("e\u0301" * 5)
     assert halves is not None
     assert not halves[1].startswith("\u0301")
+
+
+# Units of texts on which a splitter, or the library it uses, has taken quadratic time, and their relatives.
+HOSTILE = [
+    *[
+        " ",
+        ".",
+        ". ",
+        '."',
+        '"',
+        "(",
+        "«",
+        "“a",
+        "'",
+        "a",
+        "a b ",
+        "a. ",
+        "Mr. ",
+        "1. ",
+        "…",
+        "。",
+        "你。",
+        "你好，",
+        "\t",
+    ],
+    *["\n", "\r\n", "\u2028", " - ", ", ", ';" ', "e\u0301", "👩\u200d", "🇩", "a@b.c ", "\x00", "\ud800", "\xa0", "_"],
+]
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_time_is_linear_in_the_text(unit: str) -> None:
+    # In quadratic time these 60,000 characters take 10 s to minutes. CPU time, so that a busy machine does not matter.
+    began = time.process_time()
+    for before, after in (("", ""), ("a", "z"), ("a b", "")):
+        text = before + unit * (60_000 // len(unit)) + after
+        for split_sentences in (False, True):
+            spans = split(text, 50, words, split_sentences=split_sentences)
+            assert joined(spans) == text
+        halve(text)
+    assert time.process_time() - began < 6.0
+
+
+def test_half_a_surrogate_pair_is_kept() -> None:
+    assert sentences("One \ud83d. Two \ude00.") == ["One \ud83d. ", "Two \ude00."]
 
 
 @pytest.mark.parametrize("text", ["word " * 4000, "x" * 20_000, "Ein Satz. " * 2000, "😀a" * 10_000])

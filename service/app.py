@@ -19,9 +19,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from service import languages, limits, schemas
-from service.body import Fields, read_fields
+from service.body import Fields, Lingering, read_fields
 from service.cors import CORSForAll
-from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooSlow
+from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow
 from service.lifecycle import Loader, Service, load_exported
 from service.metrics import Metrics, MetricsMiddleware
 from service.models import Models, Output
@@ -86,6 +86,8 @@ def create_app(
     app.get("/ready", response_model=schemas.Status, summary="Readiness: 200 while the service accepts requests")(ready)
     app.get("/frontend/settings", summary="Settings for a web page: limits, keys, default languages")(frontend_settings)
     app.get("/metrics", summary="Prometheus metrics", response_class=Response)(prometheus)
+    for path, endpoint in (("/health", health), ("/ready", ready), ("/languages", list_languages)):
+        app.router.add_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     return app
 
 
@@ -113,14 +115,15 @@ async def translate(request: Request) -> Response:
             raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
         models = service.require()
         asked = _checked(request, fields, models)
-        service.metrics.characters.inc(sum(map(len, asked.texts)))
         try:
             async with asyncio.timeout_at(ends):
-                return JSONResponse(await _while_connected(request, _translation(asked, models)))
+                body = await _while_connected(request, _translation(asked, models))
         except TimeoutError:
             raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
     except ClientDisconnect:
         return Response(status_code=CLIENT_GONE)
+    service.metrics.characters.inc(sum(map(len, asked.texts)))
+    return JSONResponse(body)
 
 
 async def list_languages(request: Request) -> Response:
@@ -244,6 +247,8 @@ async def _disconnected(request: Request) -> None:
 
 async def answer_error(_: Request, error: Exception) -> Response:
     """Answer any error with ``{"error": ...}``; unexpected errors expose no internals."""
+    if isinstance(error, TooLarge):
+        return Lingering({"error": str(error)}, error.status, error.headers())
     if isinstance(error, ServiceError):
         return _error(error.status, str(error), error.headers())
     if isinstance(error, HTTPException):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, Mapping
 from urllib.parse import parse_qsl
@@ -10,10 +12,13 @@ import python_multipart  # noqa: F401  # without it Starlette's parser fails, bu
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from service.errors import BadRequest, TooLarge
 
 Fields = Mapping[str, object]
+LINGER_S, LINGER_BYTES = 2.0, 64 * 1024 * 1024
 MALFORMED = "Invalid JSON format"
 
 
@@ -29,6 +34,24 @@ async def read_body(request: Request, limit: int) -> bytes:
             raise too_large
         body += chunk
     return bytes(body)
+
+
+class Lingering(JSONResponse):
+    """An answer before the end of the request's body: the rest of the body is read and dropped, within bounds.
+
+    If the connection were closed at once, the system would reset it while the client still sends, and most clients
+    would report the reset and not the answer.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        left = LINGER_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while left > 0 and (message := await receive()).get("more_body"):
+                    left -= len(message["body"])
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def read_fields(request: Request, limit: int) -> Fields:

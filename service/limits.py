@@ -43,9 +43,14 @@ class RateLimiter:
         self._spent: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()  # least recent caller first
 
     def spend(self, caller: str, units: int) -> None:
-        """Count ``units`` texts for a caller. Raises TooManyRequests, and counts nothing, if that exceeds the limit."""
+        """Count ``units`` texts for a caller.
+
+        If that exceeds the limit, nothing is counted. Raises TooManyRequests, or BadRequest if waiting does not help.
+        """
         if self._per_minute == UNLIMITED:
             return
+        if units > self._per_minute:
+            raise BadRequest(f"Invalid request: request ({units}) exceeds text limit ({self._per_minute})")
         now = self._clock()
         self._forget(now)
         spent = self._spent.get(caller, deque())

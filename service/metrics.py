@@ -21,7 +21,7 @@ class Metrics:
             "nmt_request_seconds", "Seconds from the start of a request to the end of its answer", ["route"],
             buckets=SECONDS, registry=registry,
         )  # fmt: skip
-        self.characters = Counter("nmt_characters", "Characters of accepted source text", registry=registry)
+        self.characters = Counter("nmt_characters", "Characters of translated source text", registry=registry)
         self.segments = Counter("nmt_segments", "Segments translated", registry=registry)
         self.steps = Counter("nmt_steps", "Decoding steps of the engines", registry=registry)
         self.step_seconds = Counter("nmt_step_seconds", "Seconds spent in decoding steps", registry=registry)

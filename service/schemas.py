@@ -14,6 +14,7 @@ from service.errors import BadRequest
 from service.settings import UNLIMITED
 
 AUTO = "auto"
+SHOWN_CHARACTERS = 100  # of a wrong value in an error
 FORMATS = ("text",)  # HTML is not supported yet
 
 
@@ -66,12 +67,12 @@ def check(
         _within(len(texts), limits.batch)
     _within(sum(map(len, texts)), limits.characters)
     if source not in known and source != AUTO:
-        raise BadRequest(f"{fields['source']} is not supported")
+        raise BadRequest(f"{_shown(fields['source'])} is not supported")
     if target not in known:
-        raise BadRequest(f"{fields['target']} is not supported")
+        raise BadRequest(f"{_shown(fields['target'])} is not supported")
     wanted = fields.get("format") or FORMATS[0]
     if wanted not in FORMATS:
-        raise BadRequest(f"{wanted} format is not supported")
+        raise BadRequest(f"{_shown(wanted)} format is not supported")
     if source == AUTO:
         return TranslateRequest(texts, is_list, None, target, alternatives)
     if source != target and (source, target) not in pairs:
@@ -98,6 +99,12 @@ def _texts(q: object) -> tuple[tuple[str, ...], bool]:
 def _valid_unicode(text: str) -> str:
     # JSON may contain half a surrogate pair (a string cut inside an emoji), which UTF-8 cannot encode: replace it.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _shown(value: object) -> str:
+    """Return a value of the client for an error message: valid Unicode, and not longer than a message should be."""
+    text = _valid_unicode(str(value))
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 def _code(fields: Fields, field: str) -> str:
@@ -135,11 +142,16 @@ class TranslateBody(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"q": "The dog sleeps.", "source": "en", "target": "de"}]},
     )
-    q: Annotated[str | list[str], Field(description="text or list of texts")]
+    q: Annotated[
+        Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)],
+        Field(description="text or list of texts"),
+    ]
     source: Annotated[str, Field(description="language code, or auto to detect it")]
     target: Annotated[str, Field(description="language code")]
     format: Annotated[Literal["text"], Field(description="format of the text")] = "text"
-    alternatives: Annotated[int, Field(description="number of alternative translations per text", ge=0)] = 0
+    alternatives: Annotated[
+        int, Field(description="number of alternative translations per text; negative counts as 0")
+    ] = 0
     api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
 
 

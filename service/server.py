@@ -54,6 +54,7 @@ def serve(settings: Settings, load: Loader = load_exported) -> int:
     )
     # uvicorn logs "Application startup complete" while the models are still loading; our own messages replace it.
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
+    logging.getLogger("uvicorn.access").addFilter(WithoutQuery())
     server = uvicorn.Server(config)
 
     def end_server(_: str) -> None:
@@ -70,6 +71,17 @@ def serve(settings: Settings, load: Loader = load_exported) -> int:
     if app.state.service.failure is not None:
         return _report(app.state.service.failure)
     return 0
+
+
+class WithoutQuery(logging.Filter):
+    """Drops query strings from uvicorn's access log: they may contain texts and keys."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the path, which is the third argument of the record; keep the record."""
+        if isinstance(record.args, tuple) and len(record.args) == 5:
+            client, method, path, *rest = record.args
+            record.args = (client, method, str(path).partition("?")[0], *rest)
+        return True
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

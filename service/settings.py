@@ -55,9 +55,9 @@ class Settings(BaseSettings):
     )
 
     max_characters: Limit = Field(
-        UNLIMITED, description="characters per request, all its texts together; -1 for no limit"
+        100_000, description="characters per request, all its texts together; -1 for no limit"
     )
-    max_batch: Limit = Field(UNLIMITED, description="texts per request; -1 for no limit")
+    max_batch: Limit = Field(1000, description="texts per request; -1 for no limit")
     max_alternatives: int = Field(5, ge=0, le=32, description="largest number of alternatives that may be requested")
     max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="bytes per request body")
     queue: int = Field(
@@ -67,9 +67,9 @@ class Settings(BaseSettings):
         "Retry-After",
     )
     timeout_s: float = Field(
-        60.0, gt=0, description="seconds from the start of a request to its answer; after that, status 504"
+        60.0, gt=0, le=86_400, description="seconds from the start of a request to its answer; after that, status 504"
     )
-    drain_s: float = Field(30.0, ge=0, description="seconds to finish accepted requests after SIGTERM")
+    drain_s: float = Field(30.0, ge=0, le=86_400, description="seconds to finish accepted requests after SIGTERM")
     requests_per_minute: Limit = Field(
         UNLIMITED,
         description="texts per minute for each API key or client address; beyond it, status 429 with Retry-After; "
@@ -89,11 +89,12 @@ class Settings(BaseSettings):
     @field_validator("api_keys", mode="before")
     @classmethod
     def _split_keys(cls, value: object) -> object:
-        return (
-            tuple(key for key in (part.strip() for part in value.split(",")) if key)
-            if isinstance(value, str)
-            else value
-        )
+        if not isinstance(value, str):
+            return value
+        keys = tuple(key for key in (part.strip() for part in value.split(",")) if key)
+        if value and not keys:  # such a value is a mistake, and must not open the service to everybody
+            raise ValueError("has no key between its commas; give keys, or leave it out to serve without keys")
+        return keys
 
 
 def load_settings(**given: Any) -> Settings:

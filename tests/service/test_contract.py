@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service import languages
-from tests.service.fakes import COVERAGE, FakeEngine, client_of, fake_app
+from tests.service.fakes import COVERAGE, POISON, FakeEngine, client_of, fake_app
 
 pytestmark = pytest.mark.anyio
 
@@ -139,11 +139,17 @@ ABSENT = object()
         ({"format": "html"}, "html format is not supported"),
         ({"format": ["text"]}, "['text'] format is not supported"),
         ({"source": "de", "target": "en"}, NOT_FROM),
+        ({"source": "\ud83d"}, "\N{REPLACEMENT CHARACTER} is not supported"),
+        ({"target": "d\ude00"}, "d\N{REPLACEMENT CHARACTER} is not supported"),
+        ({"format": "\ud83d"}, "\N{REPLACEMENT CHARACTER} format is not supported"),
+        ({"source": "z" * 1_000_000}, f"{'z' * 100}... is not supported"),
+        ({"format": ["z" * 1_000_000]}, f"['{'z' * 98}... format is not supported"),
     ],
 )
 async def test_refused_fields(fields: dict[str, Any], text: str) -> None:
     body = {key: value for key, value in {**GOOD, **fields}.items() if value is not ABSENT}
-    response = await ask(settings=LIMITED, json=body)
+    # json.dumps escapes lone surrogates; httpx's own encoding of JSON cannot send them.
+    response = await ask(settings=LIMITED, content=json.dumps(body), headers=JSON)
     assert (response.status_code, response.json()) == (400, {"error": text})
 
 
@@ -240,6 +246,21 @@ async def test_rate_limit_costs_a_unit_a_text_and_passes() -> None:
         assert (await client.post("/translate", json={**GOOD, "q": ["a", "b"]})).status_code == 200
 
 
+async def test_more_texts_than_the_rate_limit_ever_allows_are_refused_for_good() -> None:
+    async with client_of(fake_app(FakeEngine(), requests_per_minute=3)) as client:
+        refused = await client.post("/translate", json={**GOOD, "q": ["a"] * 4})
+        assert (refused.status_code, refused.json()) == (400, {"error": TOO_LONG.format(4, 3)})
+        assert (await client.post("/translate", json={**GOOD, "q": ["a"] * 3})).status_code == 200
+
+
+async def test_the_schema_describes_what_is_accepted() -> None:
+    async with client_of(fake_app(FakeEngine())) as client:
+        schema = (await client.get("/openapi.json")).json()
+    fields = schema["paths"]["/translate"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert [kind.get("minLength", kind.get("minItems")) for kind in fields["q"]["anyOf"]] == [1, 1]
+    assert "minimum" not in fields["alternatives"]  # a negative number counts as 0
+
+
 async def test_languages_with_and_without_a_body() -> None:
     async with client_of(fake_app(FakeEngine(), TWO_WAYS)) as client:
         expected = [
@@ -269,6 +290,8 @@ async def test_aliases_are_accepted_and_the_plain_code_is_shown() -> None:
 async def test_the_other_endpoints() -> None:
     async with client_of(fake_app(FakeEngine(), max_characters=500)) as client:
         assert (await client.get("/health")).json() == {"status": "ok"}
+        for path in ("/health", "/ready", "/languages"):
+            assert (await client.head(path)).status_code == 200
         assert (await client.get("/ready")).json() == {"status": "ready"}
         settings = (await client.get("/frontend/settings")).json()
         assert settings["charLimit"] == 500
@@ -294,11 +317,13 @@ async def test_metrics_name_routes_and_no_clients() -> None:
     async with client_of(fake_app(FakeEngine())) as client:
         await client.post("/translate", json=GOOD)
         await client.post("/translate", json={})
+        await client.post("/translate", json={**GOOD, "q": POISON})
         await client.get("/secret/path")
         page = (await client.get("/metrics")).text
     assert 'nmt_requests_total{method="POST",route="/translate",status="200"} 1.0' in page
     assert 'nmt_requests_total{method="POST",route="/translate",status="400"} 1.0' in page
     assert "nmt_step_segments_total" in page
     assert "nmt_ready 1.0" in page
+    assert "nmt_characters_total 5.0" in page  # "hello": the refused request had no text that was translated
     assert "secret" not in page
     assert "127.0.0.1" not in page

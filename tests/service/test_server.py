@@ -157,6 +157,28 @@ def wait_for(condition: Any, seconds: float = 20.0) -> None:
         time.sleep(0.005)
 
 
+def test_a_plain_socket_gets_the_answer_to_a_body_too_large(client: httpx.Client) -> None:
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
+        connection.settimeout(20)
+        size = 8 * 1024 * 1024
+        connection.sendall(b"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+        connection.sendall(b"x" * size)  # all of it before the answer is read
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.endswith(b'bytes"}')
+
+
+def test_the_access_log_has_no_text_and_no_key(model: Path) -> None:
+    command = ("-m", "service", "--models", str(model), "--port", "{port}", "--access-log", "true", "--beam", "1")
+    with server(*command) as (process, client):
+        client.post("/translate?q=my+text&api_key=s3cret&source=en&target=de")
+        process.terminate()
+        log = process.communicate(timeout=30)[1]
+    assert '"POST /translate HTTP/1.1" 200' in log
+    assert "s3cret" not in log
+    assert "my+text" not in log
+
+
 def test_uvicorn_takes_the_app_from_the_environment(model: Path) -> None:
     command = ("-m", "uvicorn", "service.app:app", "--port", "{port}")
     with server(*command, NMT_MODELS=str(model.parent), NMT_MAX_CHARACTERS="20", NMT_BEAM="1") as (_, client):

@@ -38,7 +38,7 @@ def _as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_defaults_are_open_to_this_machine_only() -> None:
     settings = load_settings()
     assert (settings.host, settings.port, settings.device) == ("127.0.0.1", 5000, "auto")
-    assert (settings.max_characters, settings.max_batch, settings.requests_per_minute) == (-1, -1, -1)
+    assert (settings.max_characters, settings.max_batch, settings.requests_per_minute) == (100_000, 1000, -1)
 
 
 def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +48,15 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     settings = load_settings(**parse_arguments(["--port", "7000", "--models", "m.pt", "--length-penalty", "0.6"]))
     assert (settings.port, settings.max_batch, settings.api_keys) == (7000, 20, ("a", "b"))
     assert (settings.models, settings.length_penalty) == (Path("m.pt"), 0.6)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("api_keys", ","), ("api_keys", " , ,"), ("drain_s", "inf"), ("timeout_s", "inf"), ("timeout_s", "nan")],
+)
+def test_a_value_that_would_disable_a_protection_is_refused(setting: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"--{setting.replace('_', '-')}"):
+        load_settings(**{setting: value})
 
 
 def test_help_shows_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 from service import languages, limits, schemas
 from service.body import Fields, Lingering, read_fields
+from service.connections import ByteBudget, report_errors_once_a_second
 from service.cors import CORSForAll
 from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow
 from service.lifecycle import Loader, Service, load_exported
@@ -54,6 +55,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        report_errors_once_a_second(asyncio.get_running_loop())
         with service.drain_on_signals():
             await service.start()
             yield
@@ -66,6 +68,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.service = service
+    app.state.bodies = ByteBudget(max(settings.max_bodies_bytes, settings.max_body_bytes))
     app.state.limiter = limits.RateLimiter(settings.requests_per_minute, clock)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(CORSForAll)
@@ -110,7 +113,7 @@ async def translate(request: Request) -> Response:
     try:
         try:
             async with asyncio.timeout_at(ends):
-                fields = await read_fields(request, settings.max_body_bytes)
+                fields = await read_fields(request, settings.max_body_bytes, request.app.state.bodies)
         except TimeoutError:
             raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
         models = service.require()

@@ -15,25 +15,35 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from service.errors import BadRequest, TooLarge
+from service.connections import ByteBudget
+from service.errors import BadRequest, TooLarge, Unavailable
 
 Fields = Mapping[str, object]
 LINGER_S, LINGER_BYTES = 2.0, 64 * 1024 * 1024
 MALFORMED = "Invalid JSON format"
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body. Raises TooLarge as soon as more than ``limit`` bytes are announced or received."""
+async def read_body(request: Request, limit: int, budget: ByteBudget) -> bytes:
+    """Return the body.
+
+    Raises TooLarge as soon as more than ``limit`` bytes are announced or received, and Unavailable if ``budget``, which
+    all bodies on the way share, is used up.
+    """
     too_large = TooLarge(f"Invalid request: the body is larger than {limit} bytes")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > limit:
         raise too_large
     body = bytearray()
-    async for chunk in request.stream():
-        if len(body) + len(chunk) > limit:
-            raise too_large
-        body += chunk
-    return bytes(body)
+    try:
+        async for chunk in request.stream():
+            if len(body) + len(chunk) > limit:
+                raise too_large
+            if not budget.take(len(chunk)):
+                raise Unavailable("too many request bodies are on the way, try again later", closing=True)
+            body += chunk
+        return bytes(body)
+    finally:
+        budget.give_back(len(body))
 
 
 class Lingering(JSONResponse):
@@ -54,13 +64,13 @@ class Lingering(JSONResponse):
         await send({"type": "http.response.body", "body": b""})
 
 
-async def read_fields(request: Request, limit: int) -> Fields:
+async def read_fields(request: Request, limit: int, budget: ByteBudget) -> Fields:
     """Return the fields of a request.
 
     With a JSON body the query string is ignored. A form gives the first value of each field; the query string takes
-    precedence over it. Raises BadRequest for a malformed body, TooLarge, and ClientDisconnect.
+    precedence over it. Raises BadRequest for a malformed body, TooLarge, Unavailable, and ClientDisconnect.
     """
-    body = await read_body(request, limit)
+    body = await read_body(request, limit, budget)
     kind = content_type(request.headers)
     if is_json(kind):
         return parse_json(body)

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 import uvicorn
 
 from service.app import create_app
+from service.connections import Connections, allow_connections
 from service.lifecycle import Loader, load_exported
 from service.settings import Settings, SettingsError, load_settings, model_files, parse_arguments
 
 log = logging.getLogger("service")
 
 EXIT_USER_ERROR = 2
+ANSWER_S = 30.0  # for a client to read its answer
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -41,8 +43,13 @@ def serve(settings: Settings, load: Loader = load_exported) -> int:
         signal.signal(number, _exit_on_signal)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = create_app(settings, load)
+    connections = Connections(
+        allow_connections(settings.max_connections), settings.idle_s, settings.timeout_s + ANSWER_S
+    )
     config = uvicorn.Config(
         app,
+        http=connections.protocol(),
+        backlog=256,
         log_config=None,  # the format above for uvicorn's messages too
         log_level=settings.log_level,
         access_log=settings.access_log,

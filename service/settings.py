@@ -60,6 +60,17 @@ class Settings(BaseSettings):
     max_batch: Limit = Field(1000, description="texts per request; -1 for no limit")
     max_alternatives: int = Field(5, ge=0, le=32, description="largest number of alternatives that may be requested")
     max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="bytes per request body")
+    max_bodies_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, description="bytes of all request bodies that are on the way; beyond it, status 503"
+    )
+    max_connections: int = Field(
+        1000,
+        ge=1,
+        description="open connections; beyond it, the one that has been without a request for longest is closed",
+    )
+    idle_s: float = Field(
+        10.0, gt=0, le=86_400, description="seconds that a connection may be open without the head of a request"
+    )
     queue: int = Field(
         2048,
         ge=1,

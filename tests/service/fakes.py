@@ -182,11 +182,11 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
             await anyio.sleep(0.002)
 
 
-def serve_slowly(port: int, step_s: float) -> int:
+def serve_slowly(port: int, step_s: float, **settings: Any) -> int:
     """Run ``python -m service`` over a fake engine, in a process of a test's own; return the exit code."""
     from service.server import serve
 
     def load(given: Settings, metrics: Metrics, _: Callable[[], bool]) -> Models:
         return fake_models(given, metrics, FakeEngine(step_s=step_s))
 
-    return serve(load_settings(port=port), load)
+    return serve(load_settings(port=port, **settings), load)

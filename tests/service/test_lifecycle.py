@@ -150,6 +150,26 @@ async def test_a_body_too_large_is_answered_and_read_on_within_bounds(
     assert sent <= 30_000
 
 
+async def test_bodies_on_the_way_are_bounded_together() -> None:
+    more = asyncio.Event()
+
+    async def slow() -> Any:
+        yield b'{"q": "' + b"x" * 3000
+        await more.wait()
+        yield b'", "source": "en", "target": "de"}'
+
+    headers = {"content-type": "application/json"}
+    async with client_of(app := fake_app(FakeEngine(), max_body_bytes=4000, max_bodies_bytes=5000)) as client:
+        first = asyncio.create_task(client.post("/translate", content=slow(), headers=headers))
+        await until(lambda: app.state.bodies.used > 3000)
+        refused = await client.post("/translate", json={**GOOD, "q": "y" * 3000})
+        assert (refused.status_code, refused.headers["connection"]) == (503, "close")
+        assert (await client.post("/translate", json=GOOD)).status_code == 200
+        more.set()
+        assert (await first).status_code == 200
+        assert app.state.bodies.used == 0
+
+
 async def test_a_text_of_20_000_characters() -> None:
     text = "\n".join(f"line {n} " + "word " * 10 for n in range(350))[:20_000]
     async with client_of(fake_app(FakeEngine(), slots=16)) as client:

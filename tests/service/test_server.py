@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +177,32 @@ def test_the_access_log_has_no_text_and_no_key(model: Path) -> None:
     assert '"POST /translate HTTP/1.1" 200' in log
     assert "s3cret" not in log
     assert "my+text" not in log
+
+
+def connect(client: httpx.Client, sent: bytes = b"") -> socket.socket:
+    connection = socket.create_connection((client.base_url.host, client.base_url.port))
+    connection.settimeout(20)
+    connection.sendall(sent)
+    return connection
+
+
+def test_half_open_connections_do_not_shut_others_out() -> None:
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200)); "
+        "from tests.service.fakes import serve_slowly; sys.exit(serve_slowly({port}, 0.01, idle_s=2))"
+    )
+    with server("-c", code) as (process, client), ExitStack() as stack:
+        for n in range(400):
+            stack.enter_context(connect(client, b"POST /translate HT" if n % 2 else b""))
+            if n % 40 == 0:
+                assert httpx.get(f"{client.base_url}/health", timeout=20).status_code == 200
+        last = stack.enter_context(connect(client, b"POST /tr"))
+        assert translate(client, "a") == {"translatedText": "A"}
+        began = time.monotonic()
+        assert last.recv(1) == b""  # closed by the server
+        assert 1.0 < time.monotonic() - began < 15.0
+        process.terminate()
+        assert len(process.communicate(timeout=30)[1]) < 20_000
 
 
 def test_uvicorn_takes_the_app_from_the_environment(model: Path) -> None:

@@ -1,0 +1,154 @@
+"""Bounds on connections: how many are open, and how long one may stay open without a request or without reading.
+
+uvicorn bounds neither: clients that connect and send nothing, or half a request, could take all file descriptors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+log = logging.getLogger("service.connections")
+
+SWEEP_S = 0.5
+SPARE_FILES = 64  # file descriptors for all else: models, log, event loop
+
+
+class Connections:
+    """The open connections of a server.
+
+    most: largest number. One more, and the connection that has been without a request for longest is closed; if all
+    have one, the new one is. idle_s: seconds that a connection may be without a complete request head. busy_s: seconds
+    from the head of a request until the client has read its answer.
+    """
+
+    def __init__(self, most: int, idle_s: float, busy_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.most = most
+        self._idle_s = idle_s
+        self._busy_s = busy_s
+        self._clock = clock
+        # Both in the order of their times, oldest first. A connection is in one of them.
+        self._idle: dict[Connection, float] = {}
+        self._busy: dict[Connection, float] = {}
+        self._sweeping = False
+
+    def __len__(self) -> int:
+        return len(self._idle) + len(self._busy)
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """Return the class for uvicorn's setting ``http``."""
+        return type("Connection", (Connection,), {"all": self})
+
+    def opened(self, connection: Connection) -> None:
+        """Add a connection; close one if there are too many."""
+        self._idle[connection] = self._clock()
+        if len(self) > self.most:
+            self._sort()
+            self._abort(next(iter(self._idle)))  # the new one is idle, so there is one
+        if not self._sweeping:
+            self._sweeping = True
+            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def closed(self, connection: Connection) -> None:
+        """Remove a connection."""
+        self._idle.pop(connection, None)
+        self._busy.pop(connection, None)
+
+    def _sort(self) -> None:
+        """Move each connection that got a request, or has answered it, to where it belongs now."""
+        now = self._clock()
+        for connection in [one for one in self._idle if one.busy]:
+            del self._idle[connection]
+            self._busy[connection] = now
+        for connection in [one for one in self._busy if not one.busy]:
+            del self._busy[connection]
+            self._idle[connection] = now
+
+    def _sweep(self) -> None:
+        """Close the connections whose time is over; come again while there are any."""
+        self._sort()
+        now = self._clock()
+        late = [one for one, since in self._idle.items() if now - since > self._idle_s]
+        late += [one for one, since in self._busy.items() if now - since > self._busy_s]
+        for connection in late:
+            self._abort(connection)
+        self._sweeping = len(self) > 0
+        if self._sweeping:
+            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def _abort(self, connection: Connection) -> None:
+        self.closed(connection)
+        connection.transport.abort()
+
+
+class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's connection, which reports to ``all``."""
+
+    all: Connections
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request has arrived whose answer is not complete; its body may still be on the way."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: Any) -> None:
+        """Take the connection."""
+        super().connection_made(transport)
+        self.all.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self.all.closed(self)
+        super().connection_lost(exc)
+
+
+def allow_connections(wanted: int) -> int:
+    """Raise the process's limit of open files as far as ``wanted`` connections need; return how many fit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - SPARE_FILES))
+
+
+def report_errors_once_a_second(loop: asyncio.AbstractEventLoop) -> None:
+    """Limit the reports of errors outside of requests, such as a failed accept, to one of each kind a second.
+
+    asyncio tries an accept again as often as its backlog is long, each time with a report.
+    """
+    last: dict[str, float] = {}
+
+    def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        message = str(context.get("message"))
+        now = time.monotonic()
+        if now - last.get(message, -1.0) >= 1.0:
+            last[message] = now
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(report)
+
+
+class ByteBudget:
+    """Bytes of request bodies that may be held in memory at once."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.used = 0
+
+    def take(self, size: int) -> bool:
+        """Take ``size`` bytes; return False, with nothing taken, if they are not free."""
+        if self.used + size > self.most:
+            return False
+        self.used += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Give back ``size`` bytes."""
+        self.used -= size

@@ -17,9 +17,13 @@ class Norm {
  public:
   Norm() = default;
   Norm(const Tensors& tensors, const std::string& name)
-      : weight_(optional_tensor(tensors, name + ".weight")), bias_(optional_tensor(tensors, name + ".bias")) {}
+      : weight_(optional_tensor(tensors, name + ".weight")), bias_(optional_tensor(tensors, name + ".bias")) {
+    if (!weight_.defined()) return;
+    weight = data_of<float>(weight_);
+    bias = data_of<float>(bias_);
+  }
 
-  bool defined() const { return weight_.defined(); }
+  bool defined() const { return weight != nullptr; }
 
   // y (n) may be x (n).
   void operator()(const float* x, float* y, int64_t n) const {
@@ -27,7 +31,6 @@ class Norm {
       if (x != y) std::memcpy(y, x, n * sizeof(float));
       return;
     }
-    const float *weight = data_of<float>(weight_), *bias = data_of<float>(bias_);
     Vec sum(0.f), squares(0.f);
     for_vectors(n, [&](int64_t i, int64_t count) { sum = sum + load(x + i, count); });
     Vec mean(sum_lanes(sum) / n);
@@ -44,6 +47,7 @@ class Norm {
 
  private:
   Tensor weight_, bias_;
+  const float *weight = nullptr, *bias = nullptr;
 };
 
 // An LSTM layer, one step of n rows:
@@ -102,12 +106,11 @@ inline void tanh_rows(Rows x, int64_t n, int64_t width) {
 // e^(2x), with exponents limited to +-86, in place (ExponentialLayer in nmt/model/inference.py)
 inline void exponential(float* x, int64_t n) {
   for_vectors(n, [&](int64_t j, int64_t count) {
-    Vec doubled = load(x + j, count) * Vec(2.f);
-    store(x + j, fast_exp(Vec::blendv(at::vec::clamp(doubled, Vec(-86.f), Vec(86.f)), doubled, doubled.isnan())), count);
+    store(x + j, fast_exp(at::vec::clamp(load(x + j, count) * Vec(2.f), Vec(-86.f), Vec(86.f))), count);
   });
 }
 
-// Calls f with the number of rows, 1 to 4, as a constant, for groups of rows from 0 to n: f(first, constant).
+// Calls f with the number of rows, 1 to 5, as a constant, for groups of rows from 0 to n: f(first, constant).
 template <class F>
 void for_row_groups(int64_t n, F f) {
   int64_t i = 0;
@@ -210,13 +213,13 @@ struct Input {
 struct Embedding {
   Embedding() = default;
   Embedding(const Tensors& tensors, const Options& options, const std::string& name)
-      : weight(tensors.at(name + ".weight")), scale(optional_tensor(tensors, name + ".scale")), factor(data_of<float>(tensors.at("embedding_scale"))[0]) {}
+      : weight(tensors.at(name + ".weight")), scale(optional_tensor(tensors, name + ".scale")), factor(data_of<float>(tensors.at("embedding_scale"))[0]), rows(weight.size(0)), columns(weight.size(1)) {}
 
-  int64_t width() const { return weight.size(1); }
+  int64_t width() const { return columns; }
 
   void operator()(int64_t id, float* y) const {
-    TORCH_CHECK_INDEX(0 <= id && id < weight.size(0), "piece ", id, " is outside the vocabulary");
-    int64_t n = width();
+    TORCH_CHECK_INDEX(0 <= id && id < rows, "piece ", id, " is outside the vocabulary");
+    const int64_t n = columns;
     if (weight.scalar_type() == at::kChar) fill(weight.const_data_ptr<int8_t>() + id * n, data_of<float>(scale)[id], y);
     else if (weight.scalar_type() == at::kBFloat16) fill(weight.const_data_ptr<at::BFloat16>() + id * n, 1.f, y);
     else fill(weight.const_data_ptr<float>() + id * n, 1.f, y);
@@ -224,11 +227,13 @@ struct Embedding {
 
   template <class T>
   void fill(const T* row, float scale, float* y) const {
-    for (int64_t j = 0; j < width(); ++j) y[j] = static_cast<float>(row[j]) * scale * factor;
+    const float by = factor;
+    for (int64_t j = 0, n = columns; j < n; ++j) y[j] = static_cast<float>(row[j]) * scale * by;
   }
 
   Tensor weight, scale;
   float factor = 1.f;
+  int64_t rows = 0, columns = 0;
 };
 
 }  // namespace nmt

@@ -8,6 +8,7 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/from_blob.h>
 
+#include <bit>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ using Tensors = c10::Dict<std::string, Tensor>;
 
 constexpr int64_t kPanel = 64;  // outputs of a panel of packed weights
 constexpr int64_t kBlock = 64;  // rows of one product
+constexpr int64_t kDepth = 256; // inputs of one int8 product
 constexpr int64_t kRows = 8;    // numbers of rows are rounded up to it, so that few products have to be generated
 
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -73,7 +75,7 @@ class Linear {
         bias_(optional_tensor(tensors, name + ".bias")) {
     if (!bias_.defined()) return;
     outputs_ = bias_.size(0);
-    bias = data_of<float>(bias_);
+    set_pointers();
     type_ = (packed_.defined() ? packed_ : weight_).scalar_type();
     depth_ = packed_.defined() ? packed_.size(1) * (packed_.dim() == 4 ? packed_.size(3) : 1) : weight_.size(1);
   }
@@ -127,13 +129,19 @@ class Linear {
     cut(part.packed_, kPanel);
     for (Tensor* tensor : {&part.weight_, &part.scale_, &part.sums_, &part.bias_}) cut(*tensor, 1);
     part.outputs_ = count;
-    part.bias = data_of<float>(part.bias_);
+    part.set_pointers();
     return part;
   }
 
   const float* bias = nullptr;
 
  private:
+  void set_pointers() {
+    bias = data_of<float>(bias_);
+    columns_ = data_of<float>(scale_);
+    offsets_ = data_of<int32_t>(sums_);
+  }
+
   // x_q = round(x / s) + 128 with s = max |x| / 127, for each row
   void quantise(const std::vector<Segment>& input, int64_t n, uint8_t* x, float* scale) const {
     for (int64_t i = 0; i < n; ++i) {
@@ -148,19 +156,17 @@ class Linear {
       scale[i] = (top < 1e-12f ? 1e-12f : top) / 127.f;
       uint8_t* to = x + i * depth_;
       for (const Segment& part : input) {
-        const float* from = part.data + i * part.ld;
-        for (int64_t j = 0; j < part.width; ++j) {
-          // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the lowest bits.
-          float shifted = from[j] / scale[i] + 12582912.f;
-          int32_t bits;
-          std::memcpy(&bits, &shifted, sizeof bits);
-          to[j] = static_cast<uint8_t>(bits + 128);
-        }
+        round_row(part.data + i * part.ld, scale[i], part.width, to);
         to += part.width;
       }
       std::memset(to, 0, x + (i + 1) * depth_ - to);  // times weights that are zero
     }
     std::memset(x + n * depth_, 0, (round_up(n, kRows) - n) * depth_);
+  }
+
+  // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the lowest bits.
+  static void round_row(const float* __restrict from, const float scale, int64_t n, uint8_t* __restrict to) {
+    for (int64_t j = 0; j < n; ++j) to[j] = static_cast<uint8_t>(std::bit_cast<int32_t>(from[j] / scale + 12582912.f) + 128);
   }
 
   void narrow(const std::vector<Segment>& input, int64_t n, at::BFloat16* x) const {
@@ -210,19 +216,19 @@ class Linear {
     const auto* panels = packed_.const_data_ptr<int8_t>();
     alignas(64) int32_t sums[kBlock * kPanel];
     for_tiles(n, [&](int64_t o, int64_t first, int64_t rows) {
-      at::native::cpublas::brgemm(
-          rows, kPanel, depth_, depth_, kPanel, kPanel, false, x + first * depth_,
-          reinterpret_cast<const signed char*>(panels + o * depth_), sums);
+      for (int64_t k = 0; k < depth_; k += kDepth)  // so that both operands stay in the first-level cache
+        at::native::cpublas::brgemm(
+            rows, kPanel, std::min(kDepth, depth_ - k), depth_, kPanel, kPanel, k > 0, x + first * depth_ + k,
+            reinterpret_cast<const signed char*>(panels + o * depth_ + k * kPanel), sums);
       for (int64_t i = 0; i < std::min(rows, n - first); ++i)
-        rescale(sums + i * kPanel, data_of<int32_t>(sums_) + o, scale[first + i], o, kPanel, y[first + i] + o, accumulate);
+        rescale(sums + i * kPanel, offsets_ + o, scale[first + i], o, kPanel, y[first + i] + o, accumulate);
     });
   }
 
   // y = (sums - offset) s_x s_w + b
-  void rescale(const int32_t* sums, const int32_t* offset, float row, int64_t o, int64_t count, float* y,
-               bool accumulate) const {
-    const float* column = data_of<float>(scale_) + o;
-    const float* b = bias + o;
+  void rescale(const int32_t* __restrict sums, const int32_t* __restrict offset, float row, int64_t o, int64_t count,
+               float* __restrict y, bool accumulate) const {
+    const float *__restrict column = columns_ + o, *__restrict b = bias + o;
     if (accumulate)
       for (int64_t j = 0; j < count; ++j) y[j] += (float)(sums[j] - offset[j]) * row * column[j] + b[j];
     else
@@ -247,6 +253,8 @@ class Linear {
   }
 
   Tensor packed_, weight_, scale_, sums_, bias_;
+  const float* columns_ = nullptr;
+  const int32_t* offsets_ = nullptr;
   at::ScalarType type_ = at::kFloat;
   int64_t outputs_ = 0, depth_ = 0;
 };

@@ -91,8 +91,8 @@ def fit(search: Any, device: torch.device) -> tuple[Any, str]:
 
 
 def _name(module: Any) -> str:
-    """Return the name of a module's class, eager or scripted."""
-    return str(getattr(module, "original_name", type(module).__name__))
+    """Return the name of a module's class, eager or scripted; forms of it for inference that keep its weights end so."""
+    return str(getattr(module, "original_name", type(module).__name__)).removesuffix("ByParts")
 
 
 def _one_of(module: Any, names: Any, part: str) -> str:

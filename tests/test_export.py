@@ -48,7 +48,7 @@ def test_the_file_gives_the_models_output(run: CopyRun, dtype: str) -> None:
     if dtype == "float32":
         assert parity.same_greedy == 1.0
         assert parity.largest < 1e-5
-    assert compare(run, load_bytes(content, "x")) == parity
+    assert compare(run, load_bytes(content, "x", kernels=False)) == parity
 
 
 def test_float32_translates_as_the_trained_model(run: CopyRun) -> None:

@@ -91,7 +91,7 @@ def fit(search: Any, device: torch.device) -> tuple[Any, str]:
 
 
 def _name(module: Any) -> str:
-    """Return the name of a module's class, eager or scripted; forms of it for inference that keep its weights end so."""
+    """Return the name of a module's class, eager or scripted, without the ending of its form for plain inference."""
     return str(getattr(module, "original_name", type(module).__name__)).removesuffix("ByParts")
 
 
@@ -173,7 +173,7 @@ class _Packer:
         self.linear("query", *self.parts(attention.query))
         self.options["wiring"] = WIRINGS[name]
 
-        piece, context = decoder_widths = (self.model.embedding.weight.size(1), attention.key.weight.size(1))
+        widths = self.model.embedding.weight.size(1), attention.key.weight.size(1)
         layers = list(_layers(wiring, name))
         hidden = layers[0][0].hidden.weight.size(1)
         for number, (cell, norm, connection, segments) in enumerate(layers):
@@ -181,13 +181,13 @@ class _Packer:
                 self.connection("decoder", number, connection)
             self.cell(f"decoder.{number}", cell, "decoder cell")
             self.norm(f"decoder.{number}.norm", norm)
-            self.input(f"decoder.{number}.input", cell.input, segments, hidden, decoder_widths)
+            self.input(f"decoder.{number}.input", cell.input, segments, hidden, widths)
         if name == "Conditional":
             self.cell("second", wiring.second, "decoder cell")
-            self.input("second.input", wiring.second.input, ("context",), hidden, decoder_widths)
+            self.input("second.input", wiring.second.input, ("context",), hidden, widths)
         deep = _one_of(decoder.readout, ("DeepOutput", "AttentionalOutput"), "readout") == "DeepOutput"
         segments = ("below", "context", "piece") if deep else ("below", "context")
-        self.input("readout", decoder.readout.linear, segments, hidden, decoder_widths)
+        self.input("readout", decoder.readout.linear, segments, hidden, widths)
         self.options |= {"decoder.layers": len(layers), "decoder.hidden": hidden}
         if self.projections:
             projection = torch.cat(self.projections)
@@ -225,8 +225,9 @@ class _Packer:
         return weight, bias, module.scale if self.type == torch.int8 else None
 
     def input(self, name: str, module: Any, segments: tuple[str, ...], hidden: int, widths: tuple[int, int]) -> None:
-        """Read a map of [below ; context ; piece]; `segments` says which of them it takes, in that order.
+        """Read a map of [below ; context ; piece]; `segments` says which of them it takes, in the order of its columns.
 
+        `hidden` is the width of what is below, `widths` are those of piece and context.
         In float32 the shares of the context and, if its table is not too large, of the piece are computed beforehand.
         """
         weight, bias, scale = self.parts(module)
@@ -271,11 +272,10 @@ def _stacked(*lists: Any) -> list[tuple[Any, ...]]:
 
 def _layers(wiring: Any, name: str) -> Iterator[tuple[Any, Any, Any, tuple[str, ...]]]:
     """Return cell, norm, connection (None around a first layer of its own) and input segments of each layer."""
-    if name in ("GNMT", "Conditional"):
+    split = name in ("GNMT", "Conditional")  # whether the first layer stands outside the stack
+    if split:
         yield wiring.first, wiring.norm, None, ("piece",)
-        stack, below = wiring.upper, ("below", "context")
-    else:
-        stack, below = wiring.stack, ("below", "context") if name == "Bahdanau" else ("below",)
-    for number, parts in enumerate(_stacked(stack.cells, stack.norms, stack.connections)):
-        first = number == 0 and stack is not getattr(wiring, "upper", None)
-        yield *parts, tuple("piece" if first and part == "below" else part for part in below)
+    stack = wiring.upper if split else wiring.stack
+    for number, (cell, norm, connection) in enumerate(_stacked(stack.cells, stack.norms, stack.connections)):
+        below = "below" if split or number > 0 else "piece"
+        yield cell, norm, connection, (below,) if name == "Luong" else (below, "context")

@@ -191,7 +191,7 @@ def test_alone_and_in_company(dtype: str) -> None:
     assert_same(few, alone, atol=0)
 
 
-def test_several_threads_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_threads_give_the_same() -> None:
     _, found = both(model_of({}))
     asked = requests(30, beam=3)
     expected = search(found, asked)

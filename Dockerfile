@@ -6,8 +6,8 @@
 
 ARG BASE=python:3.11-slim-bookworm
 
-# --- packages -----------------------------------------------------------------
-FROM ${BASE} AS packages
+# --- torch --------------------------------------------------------------------
+FROM ${BASE} AS torch
 # The same version as in pyproject.toml (a test compares them). It is named here, so that other changes do not install
 # torch again.
 ARG TORCH_VERSION=2.13.0
@@ -17,10 +17,20 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/${TORCH_VARIANT}
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv --without-pip /opt/venv
 # torch alone first, its requirements from the ordinary index: looking up each of them in the other index takes long where
-# that cannot be reached. Then remove what only a compiler needs: headers, CMake files, torch's own test helpers.
+# that cannot be reached.
 RUN pip --python /opt/venv/bin/python install --no-deps --extra-index-url "${TORCH_INDEX}" "torch==${TORCH_VERSION}" \
- && pip --python /opt/venv/bin/python install "torch==${TORCH_VERSION}" \
- && cd /opt/venv/lib/python3*/site-packages/torch && rm -rf include share test bin/test_* bin/protoc*
+ && pip --python /opt/venv/bin/python install "torch==${TORCH_VERSION}"
+
+# --- kernels: optional, left out where no compiler can be installed ---------------
+FROM torch AS kernels
+RUN (apt-get update && apt-get install -y --no-install-recommends g++) || echo "no compiler: the image works without kernels"
+COPY nmt/ /src/nmt/
+RUN cd /src && mkdir -p nmt/kernels/lib && /opt/venv/bin/python -m nmt.kernels
+
+# --- packages -----------------------------------------------------------------
+FROM torch AS packages
+# What only a compiler needs: headers, CMake files, torch's own test helpers.
+RUN cd /opt/venv/lib/python3*/site-packages/torch && rm -rf include share test bin/test_* bin/protoc*
 COPY pyproject.toml /src/
 RUN python -c 'import tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; print("\n".join(p["dependencies"] + p["optional-dependencies"]["service"]))' > /src/serve.txt \
  && pip --python /opt/venv/bin/python install -r /src/serve.txt
@@ -43,6 +53,7 @@ RUN pip --python /opt/venv/bin/python install --no-cache-dir --disable-pip-versi
  && rm /tmp/train.txt
 COPY data/ data/
 COPY nmt/ nmt/
+COPY --from=kernels /src/nmt/kernels/lib nmt/kernels/lib
 RUN python -m compileall -q nmt
 USER app
 ENTRYPOINT ["python", "-m", "nmt.starter"]
@@ -51,6 +62,7 @@ CMD ["/models"]
 # --- the service --------------------------------------------------------------------
 FROM base AS serve
 COPY nmt/ nmt/
+COPY --from=kernels /src/nmt/kernels/lib nmt/kernels/lib
 COPY service/ service/
 RUN python -m compileall -q nmt service
 ENV NMT_MODELS=/models NMT_HOST=0.0.0.0 NMT_PORT=5000

@@ -27,6 +27,7 @@ $(STAMP): pyproject.toml
 	@test -x $(PY) || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps --extra-index-url $(TORCH_INDEX) $(TORCH)
 	$(PY) -m pip install -q --disable-pip-version-check -e '.[dev]'
+	$(PY) -m nmt.kernels
 	@touch $@
 	@echo "installed; in each terminal that runs the commands: . $(VENV)/bin/activate"
 
@@ -61,5 +62,5 @@ compose-test: $(STAMP)  ## build and run the containers (needs a Docker engine)
 	$(PY) -m pytest -m compose $(ARGS)
 
 clean:  ## remove caches and the virtual environment; runs and models stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) nmt/kernels/lib build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

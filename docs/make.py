@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-ROOMS = ("", "text", "corpus", "model", "search", "training", "cli", "experiments")
+ROOMS = ("", "text", "corpus", "model", "search", "kernels", "training", "cli", "experiments")
 SENTENCE = "The friendly doctor gave the child a red apple yesterday."
 
 

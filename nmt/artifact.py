@@ -33,6 +33,7 @@ from torch import nn
 
 from nmt.device import has_fast_bfloat16, pick_device
 from nmt.errors import ArtifactError, TokenizerError
+from nmt.kernels.search import fit
 from nmt.text.tokenizer import Tokenizer
 
 FORMAT_VERSION: Final = 1
@@ -118,7 +119,7 @@ class Artifact:
     """A loaded model with its tokenizer and manifest."""
 
     search: Any
-    """`BeamSearch` in evaluation mode on `device`; scripted if it was loaded from a file"""
+    """`BeamSearch` in evaluation mode on `device`, scripted if it was loaded from a file; or one by the kernels"""
     tokenizer: Tokenizer
     manifest: Manifest
     device: torch.device
@@ -126,6 +127,8 @@ class Artifact:
     """type of its states; wider than the manifest's if the device has no fast arithmetic for that"""
     size_bytes: int = 0
     """of the file"""
+    kernels: str = ""
+    """why the search is not computed by the C++ kernels (`nmt/kernels`); empty if it is"""
 
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "cpu", dtype: str | None = None) -> Artifact:
@@ -138,8 +141,10 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu", dtype
     return load_bytes(_read(Path(path)), str(path), device, dtype)
 
 
-def load_bytes(content: bytes, name: str, device: str | torch.device = "cpu", dtype: str | None = None) -> Artifact:
-    """Load an exported file from its bytes; `name` is used in errors."""
+def load_bytes(
+    content: bytes, name: str, device: str | torch.device = "cpu", dtype: str | None = None, *, kernels: bool = True
+) -> Artifact:
+    """Load an exported file from its bytes; `name` is used in errors. Without `kernels` its own code computes all."""
     place = device if isinstance(device, torch.device) else pick_device(device)
     manifest = _manifest(content, name)
     extra = {_TOKENIZER: ""}
@@ -158,7 +163,8 @@ def load_bytes(content: bytes, name: str, device: str | torch.device = "cpu", dt
     if kind != DTYPES[manifest.dtype]:
         search.to(kind)
     _choose_products(search, place)
-    return Artifact(search.eval(), tokenizer, manifest, place, kind, len(content))
+    search, reason = fit(search.eval(), place) if kernels else (search.eval(), "not asked for")
+    return Artifact(search, tokenizer, manifest, place, kind, len(content), reason)
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:

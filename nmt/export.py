@@ -28,6 +28,7 @@ from nmt.artifact import DTYPES, Artifact, Manifest, load_bytes, pack, torchscri
 from nmt.cli.parser import Parser
 from nmt.errors import ArtifactError
 from nmt.files import atomic_write
+from nmt.kernels.search import fit
 from nmt.model.inference import for_inference
 from nmt.model.quantized import quantise
 from nmt.search.beam import BeamSearch
@@ -107,7 +108,7 @@ def build(
     """Return the exported file's bytes, compared with the model in memory; `name` is used in errors."""
     manifest = describe(run, dtype, licence)
     code = script(convert(run.model, dtype))
-    parity = compare(run, load_bytes(pack(code, run.tokenizer, manifest), name))
+    parity = compare(run, load_bytes(pack(code, run.tokenizer, manifest), name, kernels=False))
     tolerance = TOLERANCES[dtype]
     near = parity.largest <= tolerance.largest and parity.mean <= tolerance.mean  # both False for NaN
     if not near or parity.same_greedy < tolerance.same_greedy:
@@ -153,8 +154,8 @@ def from_run(run: TrainedModel, device: torch.device, dtype: str | None = None) 
     """Return a trained model as an artifact in memory, eager instead of scripted: for callers given a run folder."""
     name = dtype or "float32"
     model = convert(run.model, name).to(device)
-    search = BeamSearch(model).eval()
-    return Artifact(search, run.tokenizer, describe(run, name), device, DTYPES[name])
+    search, reason = fit(BeamSearch(model).eval(), device)
+    return Artifact(search, run.tokenizer, describe(run, name), device, DTYPES[name], kernels=reason)
 
 
 @torch.inference_mode()

@@ -18,6 +18,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("nmt.errors", "nmt"),
     ("nmt.files", "nmt.text", "nmt.device", "nmt.openmp"),
     ("nmt.search", "nmt.corpus", "nmt.plot"),
+    ("nmt.kernels",),
     ("nmt.artifact", "nmt.config", "nmt.translation"),
     ("nmt.model",),
     ("nmt.cli",),

@@ -116,7 +116,7 @@ def linear_map(weight: Tensor, bias: Tensor | None = None) -> Callable[[Tensor],
     """
     if weight.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-        return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")  # type: ignore[no-any-return]
+        return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
     return lambda x: nn.functional.linear(x, weight, bias)
 
 
@@ -137,4 +137,4 @@ def weight_gradients(d_outputs: Tensor, *inputs: Tensor) -> list[Tensor]:
 
 def transpose(matrix: Tensor) -> Tensor:
     """Return the transpose of `matrix` as a copy."""
-    return torch.ops.nmt.transpose(matrix) if fast(matrix) else matrix.t().contiguous()  # type: ignore[no-any-return]
+    return torch.ops.nmt.transpose(matrix) if fast(matrix) else matrix.t().contiguous()

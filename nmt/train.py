@@ -31,6 +31,7 @@ from nmt.corpus.prepared import Part, PreparedCorpus
 from nmt.device import has_fast_bfloat16, keep_freed_memory, pick_device
 from nmt.errors import CheckpointError
 from nmt.model.seq2seq import Seq2Seq
+from nmt.model.training import for_training
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine
 from nmt.training.bounds import reason_to_stop, used
@@ -137,6 +138,8 @@ def initial_state(config: Config, corpus: PreparedCorpus, world: Processes, star
     torch.manual_seed(options.seed + world.rank)
     model = Seq2Seq(config.model, corpus.tokenizer.vocabulary).to(world.device)
     world.broadcast(model)
+    if world.device.type == "cpu":
+        for_training(model, pick_precision(options.precision, world.device))
     return TrainState(
         model,
         make_optimizer(model, options.learning_rate, options.weight_decay, options.betas),

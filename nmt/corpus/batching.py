@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmt.corpus.prepared import Split
+from nmt.corpus.prepared import Pieces, Split
 from nmt.corpus.seeds import derive_seed
 from nmt.errors import CheckpointError, CorpusError
 from nmt.text.special_ids import BOS, EOS, PAD
@@ -49,23 +49,22 @@ class Batch:
         """Pad sequences of ids (without BOS and EOS) to the longest in the batch."""
         if not src or len(src) != len(tgt):
             raise ValueError(f"a batch needs as many targets as sources, got {len(src)} and {len(tgt)}")
-        src_lengths = np.fromiter((len(ids) + 1 for ids in src), np.int64, len(src))
-        tgt_lengths = np.fromiter((len(ids) + 1 for ids in tgt), np.int64, len(tgt))
-        x = np.full((len(src), int(src_lengths.max())), PAD, np.int64)
-        y = np.full((len(tgt), int(tgt_lengths.max()) + 1), PAD, np.int64)
+        return cls.from_pieces(
+            *(Pieces(np.concatenate(side), offsets([len(ids) for ids in side])) for side in (src, tgt))
+        )
+
+    @classmethod
+    def from_pieces(cls, src: Pieces, tgt: Pieces) -> Batch:
+        """Pad the sentences of two sides (without BOS and EOS) to the longest in the batch."""
+        y = padded(tgt, before=1)
         y[:, 0] = BOS
-        for row, (source, target) in enumerate(zip(src, tgt, strict=True)):
-            x[row, : len(source)] = source
-            x[row, len(source)] = EOS
-            y[row, 1 : len(target) + 1] = target
-            y[row, len(target) + 1] = EOS
         return cls(
-            torch.from_numpy(x),
-            torch.from_numpy(src_lengths),
+            torch.from_numpy(padded(src)),
+            torch.from_numpy(src.lengths + 1),
             torch.from_numpy(y),
-            torch.from_numpy(tgt_lengths),
-            int(src_lengths.sum()),
-            int(tgt_lengths.sum()),
+            torch.from_numpy(tgt.lengths + 1),
+            len(src.ids) + len(src),
+            len(tgt.ids) + len(tgt),
         )
 
     def __len__(self) -> int:
@@ -87,21 +86,35 @@ class Batch:
         return replace(self, **moved)
 
 
+def offsets(lengths: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each sentence of these lengths (B,) begins in their concatenation, and its end: (B + 1,)."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def padded(pieces: Pieces, before: int = 0) -> NDArray[np.int64]:
+    """Return the sentences as rows (B, before + L + 1), L the longest, each with EOS at its end, filled up with PAD."""
+    lengths, rows = pieces.lengths, np.arange(len(pieces))
+    table = np.full((len(pieces), before + int(lengths.max()) + 1), PAD, np.int64)
+    table.ravel()[
+        np.arange(len(pieces.ids)) + np.repeat(rows * table.shape[1] + before - pieces.starts[:-1], lengths)
+    ] = pieces.ids
+    table[rows, before + lengths] = EOS
+    return table
+
+
 def cut(widths: NDArray[np.int64], batch_tokens: int, max_sentences: int | None) -> list[slice]:
     """Cut a sequence of sentences of these widths into runs with sentences * largest width <= `batch_tokens`.
 
     A sentence wider than the budget gets a run of its own.
     """
     runs: list[slice] = []
-    begin = widest = 0
-    for index, width in enumerate(widths.tolist()):
-        widest = max(widest, width)
-        size = index - begin + 1
-        if size > 1 and (size * widest > batch_tokens or (max_sentences is not None and size > max_sentences)):
-            runs.append(slice(begin, index))
-            begin, widest = index, width
-    if len(widths):
-        runs.append(slice(begin, len(widths)))
+    begin = 0
+    while begin < len(widths):
+        most = max(1, batch_tokens // max(int(widths[begin]), 1))  # the first sentence alone allows no more
+        window = np.maximum.accumulate(widths[begin : begin + min(most, max_sentences or most)])
+        fits = np.searchsorted(window * np.arange(1, len(window) + 1), batch_tokens, side="right")
+        runs.append(slice(begin, begin + max(1, int(fits))))
+        begin = runs[-1].stop
     return runs
 
 
@@ -282,5 +295,11 @@ def ordered_batches(split: Split, *, batch_tokens: int, max_sentences: int | Non
 
 def make_batch(split: Split, indices: NDArray[np.int64]) -> Batch:
     """Return the batch of the pairs with these indices (B,), in this order."""
-    chosen = indices.tolist()
-    return Batch.from_ids([split.src(i) for i in chosen], [split.tgt(i) for i in chosen])
+    return Batch.from_pieces(chosen(split.source, indices), chosen(split.target, indices))
+
+
+def chosen(pieces: Pieces, indices: NDArray[np.int64]) -> Pieces:
+    """Return the sentences with these indices (B,), in this order."""
+    lengths = pieces.lengths[indices]
+    starts = offsets(lengths)
+    return Pieces(pieces.ids[np.arange(starts[-1]) + np.repeat(pieces.starts[indices] - starts[:-1], lengths)], starts)

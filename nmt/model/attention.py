@@ -6,6 +6,7 @@ computed once. Each query from the decoder then gives a context vector; several 
 """
 
 # No `from __future__ import annotations`: TorchScript cannot resolve a NamedTuple's string annotations (pytorch#95858).
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -70,6 +71,8 @@ class BahdanauAttention(Attention):
         self.hidden_layer = TanhLayer()
         self.energy = nn.Parameter(torch.empty(attention_size))  # v_a
         nn.init.uniform_(self.energy, -(attention_size**-0.5), attention_size**-0.5)
+        self.training_energies: Callable[..., Tensor] | None = None
+        """set by nmt/model/training.py; TorchScript drops the branch of a None"""
 
     def memory(self, states: Tensor, summary: Tensor, mask: Tensor) -> Memory:
         """Keep the states as values and U_a h_j (B, S, A) as keys."""
@@ -77,6 +80,8 @@ class BahdanauAttention(Attention):
 
     def forward(self, query: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Compute contexts (B, Q, D) and weights (B, Q, S), see `Attention`."""
+        if self.training_energies is not None and self.training:
+            return attend(self.training_energies(self.query(query), memory.keys, self.energy, memory.mask), memory)
         hidden = self.hidden_layer(self.query(query), memory.keys)  # (B, Q, S, A)
         energies = torch.matmul(hidden, self.energy.to(hidden.dtype))  # (B, Q, S)
         return attend(energies, memory)

@@ -5,6 +5,7 @@ returns the outputs and the final state; it keeps no state between calls. A sing
 """
 
 # No `from __future__ import annotations`: TorchScript cannot resolve a string `Final[...]`.
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -142,6 +143,8 @@ class LSTM(Recurrent):
     def __init__(self, input_size: int, hidden_size: int, *, norm: bool = False, fused: bool = True) -> None:
         super().__init__(input_size, hidden_size, gates=4, tensors_per_state=2, norm=norm, fused=fused)
         self.cell_norm = nn.LayerNorm(hidden_size) if norm else nn.Identity()
+        self.training_kernel: Callable[..., tuple[Tensor, ...]] | None = None
+        """set by nmt/model/training.py; TorchScript drops the branch of a None"""
         # A forget gate that starts open lets gradients flow over many time steps (Jozefowicz et al. 2015).
         bias: Tensor = (self.input_norm if norm else self.input).bias  # type: ignore[assignment]
         nn.init.ones_(bias.data[hidden_size : 2 * hidden_size])
@@ -153,8 +156,11 @@ class LSTM(Recurrent):
         return [torch.sigmoid(o) * torch.tanh(self.cell_norm(cell)), cell]
 
     def sequence(self, inputs: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Compute `forward` by `torch.lstm`."""
+        """Compute `forward` by `torch.lstm`, or in training by the kernel that is set."""
         bias = self.input.bias
+        if self.training_kernel is not None and self.training:
+            outputs, hidden, cell = self.training_kernel(inputs, state, self.input.weight, bias, self.hidden.weight)
+            return outputs, [hidden, cell]
         weights = [self.input.weight, self.hidden.weight, bias, torch.zeros_like(bias)]  # the kernel takes two biases
         initial = [s.unsqueeze(0).contiguous() for s in state]
         outputs, hidden, cell = torch.lstm(inputs, initial, weights, True, 1, 0.0, self.training, False, True)

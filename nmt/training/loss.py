@@ -12,7 +12,11 @@ from torch import Tensor
 
 from nmt.corpus.batching import Batch
 from nmt.model.seq2seq import Seq2Seq
+from nmt.model.training import fast, weight_gradients
 from nmt.text.special_ids import PAD
+
+CHUNK = 256
+"""target pieces whose logits are computed at a time on a CPU: they stay in its cache until their gradient is written"""
 
 
 class _SmoothedCrossEntropy(torch.autograd.Function):
@@ -26,29 +30,52 @@ class _SmoothedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, readout: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        log_probs = torch.log_softmax(torch.addmm(bias, readout, weight.t()), dim=-1)
-        right = log_probs.gather(1, target.unsqueeze(1))
-        nll = -right.float().sum()
-        uniform = -log_probs.sum(dim=-1).float().sum() / log_probs.size(1)
-        # d loss / d logits = softmax - (1 - eps) onehot - eps / V
-        gradient = log_probs.exp_().sub_(smoothing / log_probs.size(1))
-        gradient[torch.arange(target.size(0), device=target.device), target] -= 1.0 - smoothing
-        ctx.save_for_backward(readout, weight, gradient)
+        weight = weight.to(readout.dtype)
+        gradient = readout.new_empty(readout.size(0), weight.size(0))
+        d_bias = torch.zeros_like(bias, dtype=torch.float32) if fast(readout) else None
+        losses: list[Tensor] = []
+        for part in zip(*(x.split(CHUNK if x.is_cpu else len(x)) for x in (gradient, readout, target)), strict=True):
+            if d_bias is not None:
+                torch.mm(part[1], weight.t(), out=part[0])
+                losses.append(torch.ops.nmt.softmax_loss(part[0], bias.float(), part[2], smoothing, d_bias))
+            else:
+                logits = torch.addmm(bias.to(readout.dtype), part[1], weight.t())
+                losses.append(softmax_loss(logits, part[2], smoothing, part[0]))
+        nll, uniform = torch.cat(losses, dim=1).sum(1)
+        ctx.save_for_backward(readout, weight, gradient, d_bias)
         ctx.mark_non_differentiable(nll)
         return (1.0 - smoothing) * nll + smoothing * uniform, nll
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        readout, weight, gradient = ctx.saved_tensors
+        readout, weight, gradient, d_bias = ctx.saved_tensors
         scale = grad_outputs[0].to(gradient.dtype)
+        d_bias = gradient.sum(dim=0) if d_bias is None else d_bias
         # Scaling the small results instead of the large gradient saves a pass over it.
         return (
             (gradient @ weight).mul_(scale),
-            (gradient.t() @ readout).mul_(scale),
-            gradient.sum(dim=0).mul_(scale),
+            weight_gradients(gradient, readout)[0].mul_(scale),
+            d_bias * scale,
             None,
             None,
         )
+
+
+def softmax_loss(logits: Tensor, target: Tensor, smoothing: float, gradient: Tensor) -> Tensor:
+    """Write the gradient of the loss at `logits` (M, V) into `gradient` (M, V), given the pieces `target` (M,).
+
+    d loss / d logits = softmax - (1 - eps) onehot - eps / V
+
+    Returns two rows (2, M): -log p of the target, and the mean over the vocabulary of -log p.
+    """
+    probabilities = torch.softmax(logits, dim=-1)
+    highest, at = logits.max(dim=1, keepdim=True)  # its probability is at least 1 / V, so its logarithm is finite
+    log_sum = highest.float() - probabilities.gather(1, at).float().log()
+    right = log_sum - logits.gather(1, target.unsqueeze(1)).float()
+    uniform = log_sum.squeeze(1) - logits.sum(dim=1, dtype=torch.float32) / logits.size(1)
+    torch.sub(probabilities, smoothing / logits.size(1), out=gradient)
+    gradient[torch.arange(target.size(0), device=target.device), target] -= 1.0 - smoothing
+    return torch.stack([right.squeeze(1), uniform])
 
 
 def smoothed_cross_entropy(
@@ -62,9 +89,8 @@ def smoothed_cross_entropy(
     (V,). Returns two scalars: the loss, for the gradient, and the negative log-likelihood without smoothing, for the
     perplexity.
     """
-    dtype = readout.dtype
     with torch.autocast(readout.device.type, enabled=False):  # autocast would copy the logits to float32
-        return _SmoothedCrossEntropy.apply(readout, weight.to(dtype), bias.to(dtype), target, smoothing)  # type: ignore[no-any-return]
+        return _SmoothedCrossEntropy.apply(readout, weight, bias, target, smoothing)  # type: ignore[no-any-return]
 
 
 def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float, precision: torch.dtype) -> tuple[Tensor, Tensor]:

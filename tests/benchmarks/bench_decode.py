@@ -11,7 +11,7 @@ import os
 import statistics
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 
@@ -28,11 +28,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="exported file, or run folder to export (default: random weights)")
     parser.add_argument("--text", type=Path, help="sentences, plain or gzip (default: random pieces, forced lengths)")
     parser.add_argument("--sentences", type=int, default=1000, help="number of sentences of full batches")
-    parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--rows", type=int, default=320, help="hypotheses that are decoded together")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16", "int8"])
     parser.add_argument("--beams", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, os.cpu_count() or 1])
-    parser.add_argument("--engines", type=int, nargs="+", default=[1], help="engines side by side, each with --threads")
+    parser.add_argument(
+        "--engines", type=int, nargs="+", default=[None], help="engines that share --threads (default: its own choice)"
+    )
     parser.add_argument("--rounds", type=int, default=3)
 
 
@@ -40,11 +42,17 @@ class Decoder:
     """A loaded model with sentences to decode."""
 
     def __init__(
-        self, options: argparse.Namespace, folder: Path, dtype: str, threads: int, engines: int = 1, **sizes: int
+        self,
+        options: argparse.Namespace,
+        folder: Path,
+        dtype: str,
+        threads: int,
+        engines: int | None = None,
+        **sizes: int,
     ) -> None:
-        """`sizes` may name the `vocabulary`, and `slots` to use instead of the options'."""
+        """`sizes` may name the `vocabulary`, and `rows` to use instead of the options'."""
         path, config = material.exported(options.model, dtype, folder, sizes.get("vocabulary", material.VOCABULARY))
-        self.translator: Translator = material.load(path, threads, engines, sizes.get("slots", options.slots))
+        self.translator: Translator = material.load(path, threads, engines, sizes.get("rows", options.rows))
         self.vocabulary = self.translator.tokenizer.vocabulary
         self.work = Work.of(config, self.vocabulary)
         self.options = options
@@ -75,12 +83,20 @@ class Decoder:
         return self.work.decoding(sizes, beam) / len(requests) / 1e9
 
 
+def kernels() -> str:
+    """Whether this version decodes by its own kernels."""
+    try:
+        return "on" if import_module("nmt.kernels").load() else "off"
+    except ModuleNotFoundError:
+        return "none"
+
+
 def full_batches(decoder: Decoder, setting: dict[str, object], beam: int, peak_gflops: float) -> None:
     """Measure many sentences together."""
     requests = decoder.requests(beam, decoder.options.sentences)
     gflop = decoder.operations(requests, beam)
     rate = len(requests) / seconds(decoder.options.rounds, lambda: decoder.run(requests))
-    more = {"gflop_per_sentence": gflop, "peak_gflops": peak_gflops, "sentences": len(requests)}
+    more = {"gflop_per_sentence": gflop, "peak_gflops": peak_gflops, "sentences": len(requests), "kernels": kernels()}
     emit("decode", setting, rate, "sentences/s", rate * gflop / peak_gflops, "product peak", **more)
 
 
@@ -118,19 +134,19 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--busy", action="store_true", help="only: full batches beside a busy process on one core")
     options = parser.parse_args(argv)
     keep_freed_memory()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         for dtype in options.dtypes:
             for threads in options.threads:
                 for engines in options.engines:
                     decoder = Decoder(options, folder, dtype, threads, engines)
                     for beam in options.beams:
                         setting: dict[str, object] = {"dtype": dtype, "beam": beam, "threads": threads}
-                        setting |= {"engines": engines} if engines > 1 else {}
+                        setting |= {"engines": engines} if engines else {}
                         if options.busy:
                             beside(decoder, setting, beam)
                             continue
-                        peak_gflops = engines * peak(dtype, threads)[0]
+                        peak_gflops = peak(dtype, threads)[0]
                         full_batches(decoder, setting, beam, peak_gflops)
-                        if options.alone and engines == 1:
+                        if options.alone:
                             one_by_one(decoder, setting, beam, peak_gflops)

@@ -1,4 +1,4 @@
-"""Growth: of a sentence's time with its length, the slots, the beam and the vocabulary; of preparation with the text.
+"""Growth: of a sentence's time with its length, the rows, the beam and the vocabulary; of preparation with the text.
 
 `ratio` is the growth over that of the quantity since the first point: 1 is growth in proportion, less is better. With
 `--plots DIR`, each series is drawn as well.
@@ -18,7 +18,7 @@ from tests.benchmarks.measure import emit, seconds
 
 POINTS = {
     "length": [5, 10, 20, 40, 80],
-    "slots": [1, 4, 16, 64, 256],
+    "rows": [5, 20, 80, 320, 1280],
     "beam": [1, 2, 5, 10, 20],
     "vocabulary": [2000, 4000, 8000, 16000, 32000],
     "pairs": [1000, 3000, 10000, 30000],
@@ -32,7 +32,7 @@ def points(name: str, values: Sequence[int], options: argparse.Namespace, folder
             pairs, took, _ = measure(value, None, options.rounds)
             yield pairs, 1e3 * took / pairs
             continue
-        sizes = {name: value} if name in ("slots", "vocabulary") else {}
+        sizes = {name: value} if name in ("rows", "vocabulary") else {}
         decoder = Decoder(options, folder, options.dtypes[0], options.threads[0], **sizes)
         beam = value if name == "beam" else options.beams[0]
         requests = decoder.requests(beam, options.sentences, value if name == "length" else None)

@@ -47,9 +47,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument(
-        "--busy", action="store_true", help="only: beside a busy process on one core, by turns"
-    )
+    parser.add_argument("--busy", action="store_true", help="only: beside a busy process on one core, by turns")
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="of the config")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:

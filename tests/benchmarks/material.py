@@ -64,12 +64,15 @@ def exported(model: Path | None, dtype: str, folder: Path, vocabulary: int = VOC
     return path, config
 
 
-def load(path: Path, threads: int, engines: int, slots: int) -> Translator:
-    """Load an exported file; `engines` above 1 need a version that has several engines."""
-    more: dict[str, Any] = {"engines": engines} if "engines" in inspect.signature(Translator.load).parameters else {}
-    if engines > 1 and not more:
-        raise SystemExit("this version has one engine; leave out --engines")
-    return Translator.load(path, "cpu", threads=threads, slots=slots, **more)
+def load(path: Path, threads: int, engines: int | None, rows: int) -> Translator:
+    """Load an exported file to decode `rows` hypotheses together; older versions count slots of 5 rows."""
+    known = inspect.signature(Translator.load).parameters
+    more: dict[str, Any] = {"rows": rows} if "rows" in known else {"slots": max(1, rows // 5)}
+    if engines is not None:
+        if "engines" not in known:
+            raise SystemExit("this version has one engine; leave out --engines")
+        more["engines"] = engines
+    return Translator.load(path, "cpu", threads=threads, **more)
 
 
 def read_lines(path: Path) -> list[str]:

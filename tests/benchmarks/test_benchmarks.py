@@ -23,7 +23,7 @@ TINY = {
     "load": ["load", "--dtypes", "int8", "--threads", "1", "--rounds", "1", "--warm"],
     "prepare": ["prepare", "--pairs", "1000", "--rounds", "1"],
     "train": ["train", "--pairs", "1000", "--steps", "2", "--threads", "1", "--set", "data.vocabulary", "1000"],
-    "turns": ["decode", *DECODE, "--alone", "0", "--turns", "1", "--against", "OMP_NUM_THREADS=1 --slots 3"],
+    "turns": ["decode", *DECODE, "--alone", "0", "--turns", "1", "--against", "OMP_NUM_THREADS=1 --rows 15"],
 }
 
 

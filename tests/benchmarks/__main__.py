@@ -20,8 +20,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 CASES = sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
-NOT_BY_DEFAULT = ("peers",)
-"""cases that are run only by name: they install other packages"""
+NOT_BY_DEFAULT = ("peers", "service")
+"""cases that are run only by name, because they need arguments"""
 
 
 def run_here(case: str, argv: Sequence[str], tree: Path | None) -> None:

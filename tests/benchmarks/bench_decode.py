@@ -94,8 +94,8 @@ def kernels() -> str:
 def full_batches(decoder: Decoder, setting: dict[str, object], beam: int, peak_gflops: float) -> None:
     """Measure many sentences together."""
     requests = decoder.requests(beam, decoder.options.sentences)
-    gflop = decoder.operations(requests, beam)
-    rate = len(requests) / seconds(decoder.options.rounds, lambda: decoder.run(requests))
+    gflop = decoder.operations(requests, beam)  # this is the warm-up, too
+    rate = len(requests) / seconds(decoder.options.rounds, lambda: decoder.run(requests), warm_up=0)
     more = {"gflop_per_sentence": gflop, "peak_gflops": peak_gflops, "sentences": len(requests), "kernels": kernels()}
     emit("decode", setting, rate, "sentences/s", rate * gflop / peak_gflops, "product peak", **more)
 

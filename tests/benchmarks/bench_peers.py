@@ -4,8 +4,8 @@ RUN is a run folder of ours, which gives the corpus, the tokenizer and the model
 in `--environments`, with the packages that its adapter in `peers/` pins. Ours and the peers take turns.
 
 CTranslate2 decodes the test sentences with a Transformer (`peers/transformer.py`), in two workers with one thread each
-by default. Joey NMT and OpenNMT-py train a model of our sizes for some steps and decode with it; as that model is
-untrained, every translation has a forced length, the mean of the references, in the same way as for our random one.
+by default. Joey NMT and OpenNMT-py train a model of our sizes for some steps and decode the validation sentences
+with it. As that model is untrained, each translation has a forced length, the mean of the references.
 
 `ratio` is the speed of ours over that of the peer, in the same turn.
 """
@@ -101,6 +101,8 @@ def against_torch(name: str, options: argparse.Namespace, config: Config, folder
             (folder / f"{part}.{side}").write_text("".join(f"{line}\n" for line in lines))
     (folder / "vocab.txt").write_text("".join(f"{id}\n" for id in range(EOS + 1, corpus.tokenizer.vocabulary)))
     count = min(options.sentences, len(corpus.valid))
+    (folder / "valid.txt").write_text("".join(f"{line}\n" for line in corpus.valid.source_lines[:count]), "utf-8")
+    own = ["--model", str(options.run), "--text", str(folder / "valid.txt"), "--dtypes", "float32"]
     length = round(float(corpus.valid.lengths[1][:count].mean())) + 1
     threads = ["--threads", str(options.workers)]
     for _ in range(options.rounds):
@@ -111,7 +113,7 @@ def against_torch(name: str, options: argparse.Namespace, config: Config, folder
         emit("train, peer", setting, speed, "tokens/s", speed / rate, "the peer's", peer_value=rate)
         for beam in options.beams:
             rate = count / peer.decode(python, folder, folder / "run", beam, length, options.workers)
-            (speed,) = ours(options, ["--dtypes", "float32", "--beams", str(beam), *threads])
+            (speed,) = ours(options, [*own, "--beams", str(beam), *threads])
             more = {"peer_value": rate, "length": length}
             emit("decode, peer", setting | {"beam": beam}, speed, "sentences/s", speed / rate, "the peer's", **more)
 

@@ -38,20 +38,20 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def by_turns(rounds: int, *methods: Callable[[], object]) -> list[list[float]]:
-    """Return the seconds of each method in each of `rounds`, in which they alternate, after one that does not count."""
+def by_turns(rounds: int, *methods: Callable[[], object], warm_up: int = 1) -> list[list[float]]:
+    """Return the seconds of each method in each of `rounds`, in which they alternate; those of the warm-up not."""
     seconds: list[list[float]] = [[] for _ in methods]
-    for _ in range(rounds + 1):
+    for _ in range(warm_up + rounds):
         for times, method in zip(seconds, methods, strict=True):
             began = time.perf_counter()
             method()
             times.append(time.perf_counter() - began)
-    return [times[1:] for times in seconds]
+    return [times[warm_up:] for times in seconds]
 
 
-def seconds(rounds: int, method: Callable[[], object]) -> float:
+def seconds(rounds: int, method: Callable[[], object], warm_up: int = 1) -> float:
     """The median time of `method`."""
-    return statistics.median(by_turns(rounds, method)[0])
+    return statistics.median(by_turns(rounds, method, warm_up=warm_up)[0])
 
 
 _peaks: dict[tuple[str, int], tuple[float, str]] = {}

@@ -1,7 +1,7 @@
 """The table of a file of benchmark lines, in Markdown: `python -m tests.benchmarks.table FILE.jsonl`.
 
 A figure is the median over the turns, with the lowest and the highest in brackets. Where several variants took turns,
-each gets a column, and beside it how many times as fast it is as the last column: the median of the turns' ratios.
+each gets a column, and beside it how many times as fast this checkout is: the median of the turns' ratios.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def table(lines: Iterable[Line]) -> str:
     head = ["case", "setting", "unit"]
     for name in names:
         head += [name or "this", "share"] + ([f"this / {name}"] if name else [])
+    head.append("also")
     out = [head, ["---"] * len(head)]
     for (case, setting, unit), variants in rows.items():
         cells = [case, setting, unit]
@@ -35,7 +36,7 @@ def table(lines: Iterable[Line]) -> str:
             found = variants.get(name, [])
             cells += _figures(found)
             cells += [_speedup(variants.get("", []), found, unit)] if name else []
-        out.append(cells)
+        out.append([*cells, _also(variants.get("", []))])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in out)
 
 
@@ -47,6 +48,13 @@ def _figures(lines: Sequence[Line]) -> list[str]:
     spread = f" ({values[0]:g} to {values[-1]:g})" if len(values) > 1 else ""
     ratio = statistics.median(line["ratio"] for line in lines)
     return [f"{statistics.median(values):.4g}{spread}", f"{ratio:.2g} of {lines[0]['of']}"]
+
+
+def _also(lines: Sequence[Line]) -> str:
+    """The other numbers of the lines of one variant, as medians."""
+    names = [name for name, value in lines[0].items() if isinstance(value, int | float)] if lines else []
+    others = [name for name in names if name not in ("value", "ratio", "turn", "sentences")]
+    return ", ".join(f"{name} {statistics.median(line[name] for line in lines):.3g}" for name in others)
 
 
 def _speedup(these: Sequence[Line], others: Sequence[Line], unit: str) -> str:
@@ -63,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the table of the files, or of standard input."""
     names = sys.argv[1:] if argv is None else argv
     texts = [Path(name).read_text("utf-8") for name in names] if names else [sys.stdin.read()]
-    print(table(json.loads(line) for text in texts for line in text.splitlines() if line.startswith("{")))
+    lines = [json.loads(line) for text in texts for line in text.splitlines() if line.startswith("{")]
+    print(table(line for line in lines if "value" in line))
     return 0
 
 

@@ -42,12 +42,13 @@ def test_a_benchmark_prints_lines_with_a_ratio(name: str) -> None:
 
 def test_the_table_compares_the_turns_of_variants() -> None:
     line = {"case": "decode", "setting": {"beam": 5}, "unit": "sentences/s", "ratio": 0.5, "of": "product peak"}
+    line |= {"p99_ms": 7.0}
     speeds = {"": [100, 300, 110], "--tree old": [50, 100, 100]}
     lines = [line | {"value": s, "variant": v, "turn": n} for v, row in speeds.items() for n, s in enumerate(row)]
     row = table(lines).splitlines()[-1]
     assert row == (
         "| decode | beam 5 | sentences/s | 110 (100 to 300) | 0.5 of product peak | 100 (50 to 100) | "
-        "0.5 of product peak | 2 |"
+        "0.5 of product peak | 2 | p99_ms 7 |"
     )
 
 

@@ -81,10 +81,11 @@ def against_ctranslate2(options: argparse.Namespace, config: Config, folder: Pat
                 own = ["--model", str(options.run), "--text", str(folder / "test.en"), "--dtypes", dtype]
                 own += ["--beams", str(beam), *options.own.split()]
                 (speed,) = ours(options, own)
-                lines = [[int(id) for id in line.split() if id.isdigit()] for line in output.read_text().splitlines()]
-                text = [tokenizer.decode([id for id in ids if id > EOS]) for ids in lines]
-                bleu = sacrebleu.corpus_bleu(text, [ref]).score
-                more = {"peer_value": rate, "peer_bleu": bleu, "workers": options.workers, "own": options.own}
+                more = {"peer_value": rate, "workers": options.workers, "own": options.own}
+                if not options.length:  # random weights may have another vocabulary
+                    lines = [[int(id) for id in line.split() if id.isdigit()] for line in read_lines(output)]
+                    text = [tokenizer.decode([id for id in ids if id > EOS]) for ids in lines]
+                    more["peer_bleu"] = sacrebleu.corpus_bleu(text, [ref]).score
                 emit("decode, peer", setting, speed, "sentences/s", speed / rate, "the peer's", **more)
 
 

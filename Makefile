@@ -13,7 +13,7 @@ WORKERS ?= 2
 TORCH  := $(shell sed -n 's/^ *"\(torch==[^"]*\)",$$/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test slow lint types format docs compose-test clean
+.PHONY: help install demo serve test slow bench lint types format docs compose-test clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test: $(STAMP)  ## run the tests (CPU, no network); ARGS=... goes to pytest
 
 slow: $(STAMP)  ## run the tests that take longer
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m slow -n $(WORKERS) --dist worksteal $(ARGS)
+
+bench: $(STAMP)  ## run the benchmarks (tests/benchmarks/README.md); ARGS=... names cases and options
+	@$(PY) -m tests.benchmarks $(ARGS)
 
 lint: $(STAMP)  ## check style and format (ruff)
 	$(PY) -m ruff check .

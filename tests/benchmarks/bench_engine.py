@@ -103,7 +103,7 @@ def main() -> None:
                 engine, ordered, arriving = best(
                     clock,
                     options.rounds,
-                    lambda: Engine(search, slots=slots).run(requests),  # noqa: B023
+                    lambda: Engine(search, rows=slots * beam).run(requests),  # noqa: B023
                     lambda: static(search, by_length, slots),  # noqa: B023
                     lambda: static(search, requests, slots),  # noqa: B023
                 )

@@ -36,8 +36,8 @@ from nmt.cli.parser import Parser, positive
 from nmt.corpus.reading import read_lines, read_pair
 from nmt.errors import MissingPackageError, NMTError
 from nmt.files import atomic_write
-from nmt.loading import load_from
-from nmt.search.engine import Engine, SearchOptions
+from nmt.loading import load_from, pool_for
+from nmt.search.engine import SearchOptions
 from nmt.translation import Translation
 from nmt.translator import Translator
 
@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _translator(model: Artifact, options: argparse.Namespace) -> Translator:
-    return Translator.from_artifact(model, Engine(model.search, slots=options.slots, device=model.device))
+    return Translator.from_artifact(model, pool_for(model, options))
 
 
 def report(result: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from nmt import artifact
 from nmt.artifact import Artifact
 from nmt.device import keep_freed_memory, pick_device
 from nmt.errors import EXTRA_OF, MissingPackageError
+from nmt.search.pool import EnginePool
 
 
 def load_model(path: str | os.PathLike[str], device: str = "auto", dtype: str | None = None) -> Artifact:
@@ -51,3 +52,8 @@ def load_from(options: argparse.Namespace, path: Path | None = None) -> Artifact
         kind = str(model.dtype).removeprefix("torch.")
         print(f"note: {path or options.model}: {model.manifest.dtype} is computed in {kind} here", file=sys.stderr)
     return model
+
+
+def pool_for(model: Artifact, options: argparse.Namespace) -> EnginePool:
+    """Return engines for a model, as many and as large as the options say."""
+    return EnginePool(model.search, rows=options.rows, engines=options.engines, device=model.device)

@@ -34,9 +34,8 @@ from nmt.cli.model_options import (
 )
 from nmt.cli.parser import Parser, positive
 from nmt.errors import NMTError, TranslationError
-from nmt.loading import load_from
+from nmt.loading import load_from, pool_for
 from nmt.plot import draw_alignment
-from nmt.search.engine import Engine
 from nmt.translation import Translation
 from nmt.translator import Translator
 
@@ -143,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         source, name = _open_source(options, stack)
         sink = stack.enter_context(open(options.output, "wb")) if options.output else sys.stdout.buffer
         model = load_from(options)
-        translator = Translator.from_artifact(model, Engine(model.search, slots=options.slots, device=model.device))
+        translator = Translator.from_artifact(model, pool_for(model, options))
         search = translator.search_options(**search_keywords(options))
         typed = options.file is None and sys.stdin.isatty()
         # No bar where translations appear on the same terminal: they would run into its line.

@@ -25,7 +25,8 @@ import torch
 
 from nmt.artifact import Artifact
 from nmt.errors import TranslationError
-from nmt.search.engine import Engine, Hypothesis, Request, Result, SearchOptions
+from nmt.search.engine import ROWS, Engine, Hypothesis, Request, Result, SearchOptions
+from nmt.search.pool import EnginePool
 from nmt.search.request import SearchKeywords
 from nmt.text.cleaning import clean
 from nmt.text.segments import Span, halve, split
@@ -58,7 +59,7 @@ class Translator:
     def __init__(
         self,
         tokenizer: Tokenizer,
-        engine: Engine | None = None,
+        engine: Engine | EnginePool | None = None,
         *,
         max_source_pieces: int,
         source_language: str = "",
@@ -88,12 +89,14 @@ class Translator:
         dtype: str | None = None,
         *,
         threads: int | None = None,
-        slots: int = 64,
+        rows: int = ROWS,
+        engines: int | None = None,
     ) -> Translator:
         """Load an exported file, or the best model of a run folder.
 
         device: auto, cpu, cuda or cuda:N. dtype: float32, bfloat16 or float16 to compute in another type than the
-        file's. threads: CPU threads, for the whole process (default: torch's choice). slots: sentences decoded at once.
+        file's. threads: CPU threads, for the whole process (default: torch's choice). rows: hypotheses decoded at once,
+        as many for each sentence as its beam is wide. engines: see `EnginePool`.
         Raises `ArtifactError` or `CheckpointError` naming the file when it is missing, damaged or of a newer format.
         """
         if threads is not None:
@@ -101,10 +104,11 @@ class Translator:
         from nmt.loading import load_model  # here: it may need the training code, the rest of this module never does
 
         artifact = load_model(path, device, dtype)
-        return cls.from_artifact(artifact, Engine(artifact.search, slots=slots, device=artifact.device))
+        pool = EnginePool(artifact.search, rows=rows, engines=engines, device=artifact.device)
+        return cls.from_artifact(artifact, pool)
 
     @classmethod
-    def from_artifact(cls, artifact: Artifact, engine: Engine | None = None) -> Translator:
+    def from_artifact(cls, artifact: Artifact, engine: Engine | EnginePool | None = None) -> Translator:
         """Make a translator with an artifact's tokenizer, languages, limits and search defaults."""
         manifest = artifact.manifest
         sources, targets = manifest.source_languages, manifest.target_languages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -10,8 +11,11 @@ from pathlib import Path
 import torch
 
 from nmt import artifact
+from nmt.artifact import Artifact
 from nmt.device import keep_freed_memory
-from nmt.search.engine import Engine
+from nmt.search.engine import Engine, Request, SearchOptions
+from nmt.search.pool import SAMPLE, EnginePool, set_own_threads
+from nmt.text.special_ids import EOS, UNK
 from nmt.translator import Translator
 from service import languages
 from service.models import Model, Models, Pair, Search
@@ -24,17 +28,21 @@ log = logging.getLogger("service")
 def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bool]) -> Models:
     """Load and warm up all models; end early once ``stopped``. Raises NMTError or SettingsError."""
     keep_freed_memory()
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    threads = settings.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
     models: list[Model] = []
     try:
         for file, pairs in assign_pairs(model_files(settings.models)).items():
             if stopped():
                 break
             log.info("loading %s", file)
-            model = _load(file, pairs, settings, observer)
+            model = _load(file, pairs, settings, threads, observer)
             models.append(model)
             model.warm_up()
+        # What is there now stays. Else the garbage collector would go through it again and again, torch's hundred
+        # thousands of objects too, and all threads would wait: 0.1 s each time.
+        gc.collect()
+        gc.freeze()
         return Models(models)
     except BaseException:
         for model in models:
@@ -42,19 +50,42 @@ def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bo
         raise
 
 
-def _load(file: Path, pairs: Sequence[Pair], settings: Settings, observer: Observer) -> Model:
+def _load(file: Path, pairs: Sequence[Pair], settings: Settings, threads: int, observer: Observer) -> Model:
     dtype = None if settings.dtype == "stored" else settings.dtype
     loaded = artifact.load(file, settings.device, dtype)
+    engines = settings.engines or _fastest(loaded, settings, threads)
+    if loaded.device.type != "cpu":
+        engines = 1
+    rows = max(1, settings.rows // engines)
+
+    def make_engine() -> Engine:
+        set_own_threads(max(1, threads // engines))
+        return Engine(loaded.search, rows=rows, device=loaded.device)
+
     worker = Worker(
-        lambda: Engine(loaded.search, slots=settings.slots, device=loaded.device),
-        slots=settings.slots,
+        make_engine,
+        rows=rows,
         capacity=settings.queue,
+        engines=engines,
         name=f"worker {file.name}",
         observer=observer,
     )
     worker.start()
     search = Search(settings.beam, settings.length_penalty, settings.split_sentences)
     return Model(file.name, pairs, Translator.from_artifact(loaded), worker, search)
+
+
+def _fastest(model: Artifact, settings: Settings, threads: int) -> int:
+    """Return the number of engines with which a full load of short sentences is translated fastest."""
+    if threads == 1 or model.device.type != "cpu":
+        return 1
+    pool = EnginePool(model.search, rows=settings.rows, threads=threads, device=model.device)
+    options = SearchOptions(beam=settings.beam or model.manifest.search.get("beam", SearchOptions.beam), max_length=8)
+    src = (*[UNK] * 16, EOS)
+    pool.measure([Request(i, src, options) for i in range(SAMPLE * threads.bit_length())])
+    assert pool.engines is not None
+    log.info("%d engines of %d threads are fastest", pool.engines, threads // pool.engines)
+    return pool.engines
 
 
 def assign_pairs(files: Sequence[Path]) -> dict[Path, list[Pair]]:

@@ -1,4 +1,4 @@
-"""The loaded models: which model translates which pair, and running its searches in the worker thread."""
+"""The loaded models: which model translates which pair, and running its searches in the worker's threads."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # only then: torch is loaded with the models, after the serve
 
 T = TypeVar("T")
 Pair = tuple[str, str]
+SHORT = 2000
+"""characters of a request up to which its text is prepared at once: less work than to hand it to a thread"""
 WARM_UP = ("A", "The quick brown fox jumps over the lazy dog, again and again and again.")  # a short and a long one
 
 
@@ -42,8 +44,8 @@ class Search:
 class Model:
     """One exported file in service.
 
-    pairs: (source, target) codes, as the model has them. Text is prepared in a thread pool, so that the event loop
-    stays free, and searched in the worker's thread, together with all other requests.
+    pairs: (source, target) codes, as the model has them. Long text is prepared in a thread pool, so that the event loop
+    stays free, and all text is searched in the worker's threads, together with all other requests.
     """
 
     def __init__(
@@ -74,11 +76,16 @@ class Model:
             source_language=self._codes[source],
             target_language=self._codes[target],
         )
+        short = sum(map(len, texts)) <= SHORT
+
+        async def advance(results: list[Result] | None) -> tuple[list[Request], list[Output] | None]:
+            return _advance(steps, results) if short else await self._in_pool(partial(_advance, steps, results))
+
         with self.worker.reserve(len(texts)):
-            requests, outputs = await self._in_pool(partial(_advance, steps, None))
+            requests, outputs = await advance(None)
         while outputs is None:
             results = await self.worker.submit(requests)
-            requests, outputs = await self._in_pool(partial(_advance, steps, results))
+            requests, outputs = await advance(results)
         return outputs
 
     async def confidence(self, texts: Sequence[str]) -> list[float]:

@@ -41,7 +41,19 @@ class Settings(BaseSettings):
         "stored", description="number format of the computation; stored: that of the exported file"
     )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the computation; 0 for one per core")
-    slots: int = Field(64, ge=1, le=4096, description="sentences that each model translates at the same time")
+    engines: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="searches side by side for each model, each with its share of rows and threads; "
+        "0: the number found fastest when the model is loaded",
+    )
+    rows: int = Field(
+        320,
+        ge=1,
+        le=65536,
+        description="hypotheses that each model extends at the same time; a sentence takes as many as its beam is wide",
+    )
     beam: int | None = Field(None, ge=1, le=64, description="beam size; 1 is greedy search, the fastest")
     length_penalty: float | None = Field(
         None,

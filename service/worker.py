@@ -1,9 +1,10 @@
-"""The thread that owns one search engine and translates the segments of all requests together.
+"""The threads that own the search engines of a model and translate the segments of all requests together.
 
-The asyncio side submits all segments of one HTTP request as one job and awaits its future. Only the thread uses the
-engine. A job is cancelled by ending its future, which happens when the client disconnects or the deadline passes: its
-waiting segments are dropped, and those in the engine are removed before the next step. Every future ends with results
-or with an error, whatever happens to the engine or to the thread.
+The asyncio side submits all segments of one HTTP request as one job and awaits its future. Each thread has an engine of
+its own, which only it uses, and takes segments from the one queue of jobs. A job is cancelled by ending its future,
+which happens when the client disconnects or the deadline passes: its waiting segments are dropped, and those in an
+engine are removed before its next step. Every future ends with results or with an error, whatever happens to an engine
+or to a thread.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class SearchEngine(Protocol):
     """The part of nmt.search.engine.Engine that the worker uses."""
 
     def add(self, request: Any) -> None: ...
+    @property
+    def load(self) -> int: ...
     def cancel(self, key: Hashable) -> Any: ...
     def step(self) -> int: ...
     def finished(self) -> Sequence[Any]: ...
@@ -66,27 +69,43 @@ class Job:
     unsent: deque[SearchRequest] = field(default_factory=deque)
     results: dict[Hashable, Any] = field(default_factory=dict)
 
-    def resolve(self, outcome: list[Any] | ServiceError) -> None:
-        """End the future with results or an error, from any thread. A finished future stays as it is."""
 
-        def end() -> None:
-            if not self.future.done():
+Outcome = list[Any] | ServiceError
+
+
+def resolve(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
+    """End the futures of jobs with results or an error, from any thread. A finished future stays as it is."""
+
+    def end(ended: Sequence[tuple[Job, Outcome]]) -> None:
+        for job, outcome in ended:
+            if not job.future.done():
                 if isinstance(outcome, ServiceError):
-                    self.future.set_exception(outcome)
+                    job.future.set_exception(outcome)
                 else:
-                    self.future.set_result(outcome)
+                    job.future.set_result(outcome)
 
+    for loop in {job.loop for job, _ in outcomes}:  # one call into an event loop, which wakes it, for all its jobs
         try:
-            self.loop.call_soon_threadsafe(end)
-        except RuntimeError:  # the loop is closed, so nothing awaits the future
-            log.debug("result dropped: the event loop is closed")
+            loop.call_soon_threadsafe(end, [(job, outcome) for job, outcome in outcomes if job.loop is loop])
+        except RuntimeError:  # the loop is closed, so nothing awaits the futures
+            log.debug("results dropped: the event loop is closed")
+
+
+@dataclass(eq=False)
+class Share:
+    """What one thread translates."""
+
+    thread: threading.Thread
+    inside: dict[Hashable, Job] = field(default_factory=dict)
+    """jobs of the segments in its engine, by key"""
 
 
 class Worker:
-    """Run an engine in a thread of its own.
+    """Run engines, each in a thread of its own.
 
-    make_engine: builds the engine, in the thread; called again if a failed engine cannot be cleared.
-    slots: largest number of segments in the engine; the others wait here, where they can be dropped at no cost.
+    make_engine: builds an engine, in its thread; called again if a failed engine cannot be cleared.
+    rows: an engine is given segments until its load is so large; the others wait here, where they can be dropped at no
+    cost.
     capacity: largest number of segments that may wait; beyond it requests are refused.
     """
 
@@ -94,40 +113,45 @@ class Worker:
         self,
         make_engine: Callable[[], SearchEngine],
         *,
-        slots: int,
+        rows: int,
         capacity: int,
+        engines: int = 1,
         name: str = "worker",
         observer: Observer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self.failure: str | None = None  # why the thread ended unexpectedly
+        self.failure: str | None = None  # why a thread ended unexpectedly
         self._make_engine = make_engine
-        self._slots = slots
+        self._rows = rows
         self._capacity = capacity
         self._observer = observer
         self._clock = clock
         self._wake = threading.Condition()
         self._jobs: deque[Job] = deque()  # jobs with unsent segments, served round-robin
-        self._inside: dict[Hashable, Job] = {}  # jobs of the segments in the engine, by key
         self._reserved = 0  # segments whose text is still being prepared
         self._waiting = 0  # unsent segments of all jobs
+        self._ended = False  # whether a job ended early, so that some of its segments may still wait
         # Exponentially decaying sums; their quotient is the throughput over about the last hundred steps.
         self._recent_segments = 0.0
         self._recent_seconds = 0.0
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._shares: list[Share] = []
+        for number in range(engines):
+            thread = threading.Thread(target=self._run, args=[number], name=f"{name} {number}", daemon=True)
+            self._shares.append(Share(thread))
 
     # --- the asyncio side ---------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for share in self._shares:
+            share.thread.start()
 
     @property
     def alive(self) -> bool:
-        """True while the thread runs and has not failed."""
-        return self._thread.is_alive() and self.failure is None
+        """True while all threads run."""
+        return self.failure is None and all(share.thread.is_alive() for share in self._shares)
 
     @property
     def preparing(self) -> int:
@@ -141,15 +165,16 @@ class Worker:
 
     @property
     def active(self) -> int:
-        """Number of segments in the engine."""
-        return len(self._inside)
+        """Number of segments in the engines."""
+        return sum(len(share.inside) for share in self._shares)
 
     def retry_after(self, more: int = 0) -> int:
         """Estimate the seconds (1 to 60) until the queue is empty, from the measured throughput."""
         if self._recent_segments < 1:
             return 1
         ahead = self.waiting + self.active + more
-        return max(1, min(60, math.ceil(ahead * self._recent_seconds / self._recent_segments)))
+        seconds = ahead * self._recent_seconds / self._recent_segments / len(self._shares)
+        return max(1, min(60, math.ceil(seconds)))
 
     @contextmanager
     def reserve(self, segments: int) -> Iterator[None]:
@@ -177,21 +202,23 @@ class Worker:
             self._admit(len(requests))
             self._jobs.append(job)
             self._waiting += len(requests)
-            self._wake.notify()
+            self._wake.notify(len(requests))
         job.future.add_done_callback(self._nudge)
         return job.future
 
     def stop(self, timeout_s: float) -> bool:
-        """Finish all jobs, then end the thread; return whether it ended.
+        """Finish all jobs, then end the threads; return whether they ended.
 
         Jobs not finished within ``timeout_s`` seconds end with an error.
         """
         with self._wake:
             self._stopping = True
-            self._wake.notify()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
-        ended = not self._thread.is_alive()
+            self._wake.notify_all()
+        ends = time.monotonic() + timeout_s
+        for share in self._shares:
+            if share.thread.is_alive():
+                share.thread.join(max(0.0, ends - time.monotonic()))
+        ended = not any(share.thread.is_alive() for share in self._shares)
         self._fail_all(Unavailable("the service was stopped before this was translated", closing=True))
         return ended
 
@@ -205,105 +232,118 @@ class Worker:
             raise Unavailable("the queue is full, try again later", retry_after=self.retry_after())
 
     def _nudge(self, future: asyncio.Future[list[Any]]) -> None:
-        if future.cancelled():
+        if future.cancelled() or future.exception() is not None:
             with self._wake:
-                self._wake.notify()
+                self._ended = True
+                self._wake.notify_all()
 
-    # --- the thread ---------------------------------------------------------------------------------------------
+    # --- the threads --------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, number: int) -> None:
+        share = self._shares[number]
         try:
             engine = self._make_engine()
-            while self._wait_for_work():
+            while self._wait_for_work(share):
                 try:
-                    self._round(engine)
+                    self._round(engine, share)
                 except Exception as error:
                     log.exception("%s: the engine failed", self.name)
-                    engine = self._recover(engine, error)
+                    engine = self._recover(engine, share, error)
         except BaseException as error:
-            log.exception("%s: the worker thread ended", self.name)
+            log.exception("%s: a worker thread ended", self.name)
             self.failure = f"{type(error).__name__}: {error}"
         finally:
-            self._fail_all(EngineFailed("the translation worker has stopped"))
+            if self.failure is not None:  # of this thread, or of another, which leaves none that could be relied on
+                self._fail_all(EngineFailed("the translation worker has stopped"))
 
-    def _wait_for_work(self) -> bool:
-        """Sleep until there is work; return False when stopping and no work is left."""
+    def _wait_for_work(self, share: Share) -> bool:
+        """Sleep until there is work; return False when stopping and no work is left, or when a thread failed."""
         with self._wake:
-            while not self._jobs and not self._inside:
-                if self._stopping:
+            while not self._jobs and not share.inside:
+                if self._stopping or self.failure is not None:
                     return False
                 self._wake.wait()
-        return True
+        return self.failure is None
 
-    def _round(self, engine: SearchEngine) -> None:
-        """Drop cancelled segments, fill free slots, make one decoding step and deliver the finished results."""
+    def _round(self, engine: SearchEngine, share: Share) -> None:
+        """Drop cancelled segments, fill free rows, make one decoding step and deliver the finished results."""
         began = self._clock()
-        self._drop_cancelled(engine)
-        self._feed(engine)
-        if not self._inside:
+        self._drop_ended(engine, share)
+        self._feed(engine, share)
+        if not share.inside:
             return
-        active = len(self._inside)
+        active = len(share.inside)
         engine.step()
-        ended = [result for result in engine.finished() if self._collect(result)]
+        outcomes: list[tuple[Job, Outcome]] = []
+        ended = [result for result in engine.finished() if self._collect(result, share, outcomes)]
+        if outcomes:
+            resolve(outcomes)
         seconds = self._clock() - began
         self._measure(len(ended), seconds)
         if self._observer is not None:
             self._observer.stepped(active, seconds)
-            self._observer.ended(len(ended))
+            if ended:
+                self._observer.ended(len(ended))
 
-    def _drop_cancelled(self, engine: SearchEngine) -> None:
-        for key in [key for key, job in self._inside.items() if job.future.done()]:
-            del self._inside[key]
+    def _drop_ended(self, engine: SearchEngine, share: Share) -> None:
+        if self._ended:
+            with self._wake:
+                self._ended = False
+                for job in [job for job in self._jobs if job.future.done()]:
+                    self._jobs.remove(job)
+                    self._waiting -= len(job.unsent)
+        for key in [key for key, job in share.inside.items() if job.future.done()]:
+            del share.inside[key]
             engine.cancel(key)
-        with self._wake:
-            for job in [job for job in self._jobs if job.future.done()]:
-                self._jobs.remove(job)
-                self._waiting -= len(job.unsent)
 
-    def _feed(self, engine: SearchEngine) -> None:
-        """Fill the slots with one segment per job in turn, so that a long document does not delay other requests."""
+    def _feed(self, engine: SearchEngine, share: Share) -> None:
+        """Fill free rows with one segment per job in turn, so that a long document does not delay other requests."""
+        outcomes: list[tuple[Job, Outcome]] = []
         with self._wake:
-            chosen: list[tuple[SearchRequest, Job]] = []
-            while self._jobs and len(self._inside) + len(chosen) < self._slots:
+            # Not more than an even share of what there is, so that no thread is idle while another has many segments.
+            most = math.ceil((self._waiting + self.active) / len(self._shares))
+            while self._jobs and engine.load < self._rows and len(share.inside) < most:
                 job = self._jobs.popleft()
-                chosen.append((job.unsent.popleft(), job))
+                if job.future.done():
+                    self._waiting -= len(job.unsent)
+                    continue
+                request = job.unsent.popleft()
                 self._waiting -= 1
                 if job.unsent:
                     self._jobs.append(job)
-        for request, job in chosen:
-            self._inside[request.key] = job
-        for request, job in chosen:
-            try:
-                engine.add(request)
-            except Exception as error:
-                del self._inside[request.key]
-                self._fail(job, error)
+                try:
+                    engine.add(request)
+                except Exception as error:
+                    outcomes.append((job, self._failed(error)))
+                else:
+                    share.inside[request.key] = job
+        if outcomes:
+            resolve(outcomes)
 
-    def _collect(self, result: SearchResult) -> bool:
-        """Store one result; return False if its job has been cancelled."""
-        job = self._inside.pop(result.key, None)
+    def _collect(self, result: SearchResult, share: Share, outcomes: list[tuple[Job, Outcome]]) -> bool:
+        """Store one result, and the outcome of a job that it ends; return False if the job has been cancelled."""
+        job = share.inside.pop(result.key, None)
         if job is None or job.future.done():
             return False
         if result.error is not None:
-            self._fail(job, result.error)
+            outcomes.append((job, self._failed(result.error)))
             return True
         job.results[result.key] = result
-        if len(job.results) == len(job.requests):
-            job.resolve([job.results[request.key] for request in job.requests])
+        if len(job.results) == len(job.requests):  # in two threads at once, if need be: the second outcome is ignored
+            outcomes.append((job, [job.results[request.key] for request in job.requests]))
         return True
 
-    def _fail(self, job: Job, error: BaseException) -> None:
-        """End a job after an error of the engine. Its message is only logged, since it may expose internals."""
+    def _failed(self, error: BaseException) -> EngineFailed:
+        """Log an error of the engine and return what its job ends with, since the message may expose internals."""
         log.error("%s: a request failed: %s: %s", self.name, type(error).__name__, error)
-        job.resolve(EngineFailed("the translation failed"))
+        return EngineFailed("the translation failed")
 
-    def _recover(self, engine: SearchEngine, error: Exception) -> SearchEngine:
+    def _recover(self, engine: SearchEngine, share: Share, error: Exception) -> SearchEngine:
         """After a failed step, fail all jobs in the engine; return the cleared engine, or a new one if that fails."""
-        keys = list(self._inside)
-        jobs = set(self._inside.values())
-        self._inside.clear()
-        for job in jobs:
-            self._fail(job, error)
+        keys = list(share.inside)
+        jobs = set(share.inside.values())
+        share.inside.clear()
+        resolve([(job, self._failed(error)) for job in jobs])
         try:
             for key in keys:
                 engine.cancel(key)
@@ -315,13 +355,15 @@ class Worker:
 
     def _fail_all(self, error: ServiceError) -> None:
         with self._wake:
-            jobs = {*self._jobs, *list(self._inside.values())}  # list(): an atomic copy, the thread may change it
+            jobs = set(self._jobs)
+            for share in self._shares:
+                jobs.update(list(share.inside.values()))  # list(): an atomic copy, the thread may change it
             self._jobs.clear()
             self._waiting = 0
-            self._wake.notify()
-        for job in jobs:
-            job.resolve(error)
+            self._wake.notify_all()
+        resolve([(job, error) for job in jobs])
 
     def _measure(self, ended: int, seconds: float) -> None:
-        self._recent_segments = 0.99 * self._recent_segments + ended
-        self._recent_seconds = 0.99 * self._recent_seconds + seconds
+        with self._wake:
+            self._recent_segments = 0.99 * self._recent_segments + ended
+            self._recent_seconds = 0.99 * self._recent_seconds + seconds

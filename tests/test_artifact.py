@@ -207,7 +207,7 @@ from nmt import artifact
 from nmt.search.engine import Engine
 from nmt.translator import Translator
 loaded = artifact.load({path!r})
-engine = Engine(loaded.search, slots=4, device=loaded.device)
+engine = Engine(loaded.search, rows=20, device=loaded.device)
 print(Translator.from_artifact(loaded, engine).translate(["the quick brown fox"])[0].text)
 """
 BLOCKED = re.findall(

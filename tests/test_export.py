@@ -126,7 +126,7 @@ def batch_difference(stored: str, computed: str) -> float:
     long = " ".join(lines[:2])
 
     def log_probs(slots: int, texts: list[str]) -> list[float]:
-        engine = Engine(model.search, slots=slots, device=model.device)
+        engine = Engine(model.search, rows=5 * slots, device=model.device)
         return [t.log_prob for t in Translator.from_artifact(model, engine).translate(texts, SearchOptions(beam=3))]
 
     alone = [log_probs(1, [line])[0] for line in lines]

@@ -45,7 +45,7 @@ def sources(count: int, vocabulary: int = VOCABULARY) -> list[tuple[int, ...]]:
 
 def search(model: Any, srcs: list[tuple[int, ...]], slots: int, **options: Any) -> list[list[Hypothesis]]:
     """The hypotheses of each source."""
-    engine = Engine(model, slots=slots)
+    engine = Engine(model, rows=slots * options["beam"])
     results = engine.run(Request(i, src, SearchOptions(max_length=12, **options)) for i, src in enumerate(srcs))
     assert [result.error for result in results] == [None] * len(srcs)
     return [result.hypotheses for result in results]

@@ -27,7 +27,7 @@ GREEDY = SearchOptions(beam=1)
 
 def make(model: CopyModel | None = None, slots: int = 8, limit: int = 30) -> Translator:
     model = model or CopyModel(tokenizer().vocabulary)
-    engine = Engine(BeamSearch(model).eval(), slots=slots, device=torch.device("cpu"))
+    engine = Engine(BeamSearch(model).eval(), rows=5 * slots, device=torch.device("cpu"))
     return Translator(tokenizer(), engine, max_source_pieces=limit)
 
 

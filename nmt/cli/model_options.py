@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 from nmt import artifact
 from nmt.cli.parser import positive
+from nmt.search.engine import ROWS
 from nmt.search.request import SearchKeywords, SearchOptions
 
 SEARCH_HELP = {
@@ -40,14 +41,22 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_search_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the fields of `SearchOptions` that have a help text, and the size of the engine."""
+    """Add the fields of `SearchOptions` that have a help text, and the size and number of the engines."""
     group = parser.add_argument_group("search")
     for field in fields(SearchOptions):
         if field.name in SEARCH_HELP:
             name = "--" + field.name.replace("_", "-")
             kind = float if "float" in str(field.type) else int
             group.add_argument(name, type=kind, metavar="N", help=SEARCH_HELP[field.name])
-    group.add_argument("--slots", type=positive, default=64, metavar="N", help="sentences decoded at once")
+    group.add_argument(
+        "--rows", type=positive, default=ROWS, metavar="N", help="hypotheses decoded at once; sentences are rows / beam"
+    )
+    group.add_argument(
+        "--engines",
+        type=positive,
+        metavar="N",
+        help="searches side by side, each with its share of rows and threads (default: as measured)",
+    )
 
 
 def search_keywords(options: argparse.Namespace) -> SearchKeywords:

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,6 +24,43 @@ from nmt.search.running_batch import RunningBatch
 
 __all__ = ["Engine", "Hypothesis", "Request", "Result", "SearchOptions"]
 
+ROWS = 320
+"""default number of hypotheses that are decoded together: 64 sentences with a beam of 5"""
+
+FIRST_LANE = 32
+"""source pieces, EOS included, of the longest sentences in the first lane"""
+
+JOIN_SHARE, JOIN_STEPS = 4, 4
+"""while n sentences are decoded, fewer than n / JOIN_SHARE new ones wait for others, for at most JOIN_STEPS steps"""
+
+
+class Lane(NamedTuple):
+    """Requests that are decoded in one batch: those of one beam size, with sources of similar length.
+
+    The memory of a batch is as wide as its longest source, and a step reads all of it. So a single source of 100 pieces
+    would slow down 63 short ones to a half (int8, beam 5).
+    """
+
+    beam: int
+    width: int
+    """maximum length of a source: 32, 64, 128, and so on"""
+
+
+class Waiting(NamedTuple):
+    """A request in a queue."""
+
+    request: Request
+    since: int
+    """number of steps that the engine had made when it came"""
+
+
+def lane_of(request: Request) -> Lane:
+    """Return the lane of a request."""
+    width = FIRST_LANE
+    while width < len(request.src):
+        width *= 2
+    return Lane(request.options.beam, width)
+
 
 class Engine:
     """Searches many requests together, each with the result that it would have alone."""
@@ -33,28 +69,29 @@ class Engine:
         self,
         search: Any,
         *,
-        slots: int = 64,
+        rows: int = ROWS,
         encode_tokens: int = 4096,
         device: torch.device | str = "cpu",
     ) -> None:
         """Run `search`, a `BeamSearch` in evaluation mode, eager or exported, on `device`.
 
-        `slots` is the number of sentences that are decoded together, for each beam size. `encode_tokens` is the maximum
-        number of source pieces, padding included, that are encoded between two steps, so that many new requests do not
-        hold up the running ones. Raises `SearchError` if either is below 1.
+        `rows` is the number of hypotheses that are decoded together; a sentence takes as many as its beam is wide. The
+        memory is bounded by `rows` times the length of the sources. `encode_tokens` is the maximum number of source
+        pieces, padding included, that are encoded for a lane between two steps, so that many new requests do not hold
+        up the running ones. Raises `SearchError` if either is below 1.
         """
-        for name, value in (("slots", slots), ("encode_tokens", encode_tokens)):
+        for name, value in (("rows", rows), ("encode_tokens", encode_tokens)):
             if value < 1:
                 raise SearchError(f"{name} is {value}: it must be at least 1")
+        self.rows = rows
         self._search = search
-        self._slots = slots
         self._encode_tokens = encode_tokens
         self._device = torch.device(device)
-        # By beam size, because all slots of a batch have the same number of rows.
-        self._queues: dict[int, deque[Request]] = {}
-        self._batches: dict[int, RunningBatch] = {}
+        self._queues: dict[Lane, deque[Waiting]] = {}
+        self._batches: dict[Lane, RunningBatch] = {}
         self._keys: set[Hashable] = set()
         self._finished: list[Result] = []
+        self._steps = 0
 
     @property
     def active(self) -> int:
@@ -66,12 +103,22 @@ class Engine:
         """Number of requests that have no slot yet."""
         return sum(map(len, self._queues.values()))
 
+    @property
+    def load(self) -> int:
+        """Rows that all unfinished requests take or will take."""
+        queued = sum(lane.beam * len(queue) for lane, queue in self._queues.items())
+        return self._active_rows + queued
+
+    @property
+    def _active_rows(self) -> int:
+        return sum(lane.beam * len(batch.active) for lane, batch in self._batches.items())
+
     def add(self, request: Request) -> None:
         """Queue a request; raises `SearchError` if an unfinished one in the engine has the same key."""
         if request.key in self._keys:
             raise SearchError(f"request {request.key!r} is in the engine already: give each request its own key")
         self._keys.add(request.key)
-        self._queues.setdefault(request.options.beam, deque()).append(request)
+        self._queues.setdefault(lane_of(request), deque()).append(Waiting(request, self._steps))
 
     def cancel(self, *keys: Hashable) -> int:
         """Drop unfinished requests: they get no result, and their slots are free at once. Return how many there were.
@@ -81,8 +128,8 @@ class Engine:
         cancelled = self._keys.intersection(keys)
         if cancelled:
             self._keys -= cancelled
-            for beam, queue in self._queues.items():
-                self._queues[beam] = deque(request for request in queue if request.key not in cancelled)
+            for lane, queue in self._queues.items():
+                self._queues[lane] = deque(waiting for waiting in queue if waiting.request.key not in cancelled)
             for batch in self._batches.values():
                 batch.drop([i for i, request in enumerate(batch.active) if request.key in cancelled])
             self._discard_empty()
@@ -94,9 +141,18 @@ class Engine:
 
         An exception that the model raises becomes the result of the requests concerned. The engine remains usable.
         """
-        for beam in list(self._queues):
-            batch = self._batches.setdefault(beam, RunningBatch(self._search, beam, self._device))
-            self._admit(batch, self._choose(beam, len(batch.active)))
+        self._steps += 1
+        for lane in sorted(self._queues, key=lambda lane: self._queues[lane][0].since):
+            free = self._free(lane)
+            # Without room for the request that has waited longest, all wait. Else those with a narrower beam would take
+            # each row that becomes free, and it would wait for ever.
+            if not free:
+                break
+            requests = self._choose(self._queues[lane], free)
+            if requests:
+                batch = self._batches.setdefault(lane, RunningBatch(self._search, lane.beam, self._device))
+                self._admit(batch, requests)
+        for batch in self._batches.values():
             if batch.active:
                 self._advance(batch)
         self._discard_empty()
@@ -136,30 +192,37 @@ class Engine:
             self._finished = others + self._finished
         return [results[request.key] for request in requests]
 
-    def _choose(self, beam: int, active: int) -> list[Request]:
-        """Take from the queue the requests that join the batch now: the oldest, and those closest to it in length."""
-        queue, free = self._queues[beam], self._slots - active
-        # While more requests wait than there are free slots, they join in groups of at least a quarter of the slots:
-        # the encoder runs once over a group, and the step waits for it. A queue that fits joins at once.
-        if free < min(len(queue), max(1, self._slots // 4)) or not queue:
+    def _free(self, lane: Lane) -> int:
+        """Return for how many requests of a lane there is room now.
+
+        While more wait than there is room for, there is none until a quarter of all can join, as the encoder runs once
+        over those that join together, and the step waits for it.
+        """
+        most = max(1, self.rows // lane.beam)
+        used = self._active_rows
+        free = (self.rows - used) // lane.beam if used else most  # alone, a beam may be wider than `rows`
+        return free if free >= min(len(self._queues[lane]), max(1, most // 4)) else 0
+
+    def _choose(self, queue: deque[Waiting], free: int) -> list[Request]:
+        """Take from a queue the requests that join now: the oldest, and up to `free` - 1 closest to it in length."""
+        # Single arrivals wait for each other, but not for long. With few sentences in the engine nothing waits.
+        if len(queue) < self.active // JOIN_SHARE and self._steps - queue[0].since <= JOIN_STEPS:
             return []
-        size = len(queue[0].src)
         # The `free` oldest are all that could join, and the oldest always does, so no request is overtaken for ever.
-        window = list(islice(queue, free))
+        window = [queue.popleft() for _ in range(min(free, len(queue)))]
+        size = len(window[0].request.src)
         chosen: list[Request] = []
         longest = 0
         # Similar lengths encode with little padding. The sort is stable, so the oldest comes first. It joins even if it
         # exceeds encode_tokens by itself.
-        for request in sorted(window, key=lambda request: abs(len(request.src) - size)):
+        for request, _ in sorted(window, key=lambda waiting: abs(len(waiting.request.src) - size)):
             longest = max(longest, len(request.src))
             if chosen and longest * (len(chosen) + 1) > self._encode_tokens:
                 break
             chosen.append(request)
         # Put those of the window that were not chosen back at the front of the queue, in their order.
         keys = {request.key for request in chosen}
-        for _ in window:
-            queue.popleft()
-        queue.extendleft(request for request in reversed(window) if request.key not in keys)
+        queue.extendleft(waiting for waiting in reversed(window) if waiting.request.key not in keys)
         return chosen
 
     def _admit(self, batch: RunningBatch, requests: Sequence[Request]) -> None:
@@ -189,5 +252,5 @@ class Engine:
 
     def _discard_empty(self) -> None:
         """Free the buffers of batches without sentences; a single long sentence may have made them large."""
-        self._batches = {beam: batch for beam, batch in self._batches.items() if batch.active}
-        self._queues = {beam: queue for beam, queue in self._queues.items() if queue or beam in self._batches}
+        self._batches = {lane: batch for lane, batch in self._batches.items() if batch.active}
+        self._queues = {lane: queue for lane, queue in self._queues.items() if queue}

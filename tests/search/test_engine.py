@@ -54,7 +54,7 @@ def some_requests(count: int, seed: int = 0, longest: int = 12, **options: int |
 
 def alone(search: BeamSearch, request: Request) -> Result:
     """Return the result of a request in an engine of its own."""
-    return Engine(search, slots=1).run([request])[0]
+    return Engine(search, rows=1).run([request])[0]
 
 
 def assert_same(one: Result, other: Result) -> None:
@@ -91,9 +91,9 @@ def test_result_is_the_same_alone_in_a_batch_and_while_others_join_and_leave(bea
     requests = some_requests(64, beam=beam, n_best=beam, max_length=14)
     expected = [alone(search, request) for request in requests]
     for slots in (64, 5):
-        for one, other in zip(Engine(search, slots=slots).run(requests), expected, strict=True):
+        for one, other in zip(Engine(search, rows=slots * beam).run(requests), expected, strict=True):
             assert_same(one, other)
-    engine, results = Engine(search, slots=8), {}
+    engine, results = Engine(search, rows=8 * beam), {}
     for request in requests:  # one joins at each step, while others leave
         engine.add(request)
         engine.step()
@@ -116,14 +116,14 @@ def test_requests_with_unlike_options_share_a_batch() -> None:
     requests = [
         Request(i, src, several[i % 5], prefix=(5, 7)[: i % 3]) for i, src in enumerate(sources) if len(src) > 0
     ]
-    for result, request in zip(Engine(search, slots=6).run(requests), requests, strict=True):
+    for result, request in zip(Engine(search, rows=18).run(requests), requests, strict=True):
         assert_same(result, alone(search, request))
 
 
 def test_stale_slots_do_not_matter() -> None:
     """Long sentences leave old values in the buffers, which one sentence that never finishes keeps alive."""
     search = BeamSearch(ToyModel(vocabulary=9, seed=1, eos_bias=-3.0))
-    engine = Engine(search, slots=4)
+    engine = Engine(search, rows=8)
     stays = Request("stays", (4, EOS), SearchOptions(beam=2, max_length_extra=80))
     engine.add(stays)
     engine.step()
@@ -156,14 +156,14 @@ def test_append_clears_what_it_does_not_fill() -> None:
 def test_run_keeps_the_order_and_reports_progress() -> None:
     requests = some_requests(50, beam=2)
     finished: list[int] = []
-    results = Engine(BeamSearch(ToyModel()), slots=4).run(requests, finished.append)
+    results = Engine(BeamSearch(ToyModel()), rows=8).run(requests, finished.append)
     assert [result.key for result in results] == list(range(50))
     assert sum(finished) == 50
     assert Engine(BeamSearch(ToyModel())).run([]) == []
 
 
 def test_run_leaves_other_requests_alone() -> None:
-    engine = Engine(BeamSearch(ToyModel()), slots=4)
+    engine = Engine(BeamSearch(ToyModel()), rows=20)
     for request in some_requests(6):
         engine.add(request)
     engine.step()
@@ -201,7 +201,7 @@ def test_same_key_twice_is_refused_until_the_first_has_finished() -> None:
 @pytest.mark.parametrize("place", [0, 3, 7])
 def test_cancelled_while_active(place: int) -> None:
     search = BeamSearch(ToyModel(eos_bias=-3.0))
-    engine, requests = Engine(search, slots=8), some_requests(8, beam=2)
+    engine, requests = Engine(search, rows=16), some_requests(8, beam=2)
     for request in requests:
         engine.add(request)
     engine.step()
@@ -219,7 +219,7 @@ def test_cancelled_while_active(place: int) -> None:
 
 
 def test_cancelled_while_waiting() -> None:
-    engine = Engine(BeamSearch(ToyModel(eos_bias=-50.0)), slots=1)
+    engine = Engine(BeamSearch(ToyModel(eos_bias=-50.0)), rows=5)
     for request in some_requests(3):
         engine.add(request)
     engine.step()
@@ -239,7 +239,7 @@ def test_a_failed_encoding_fails_only_its_own_request() -> None:
 
 
 def test_a_failed_step_fails_the_whole_batch() -> None:
-    engine = Engine(BeamSearch(FailingModel()), slots=2)
+    engine = Engine(BeamSearch(FailingModel()), rows=4)
     keys = ["before", "bomb", "waiting", "later"]
     for key in keys:
         engine.add(Request(key, (BOMB if key == "bomb" else 4, EOS), SearchOptions(beam=2)))
@@ -259,7 +259,7 @@ def test_a_score_that_is_not_a_number_is_an_error() -> None:
 
 
 def test_an_interrupted_run_leaves_no_requests() -> None:
-    engine = Engine(BeamSearch(ToyModel()), slots=2)
+    engine = Engine(BeamSearch(ToyModel()), rows=10)
 
     def interrupt(finished: int) -> None:
         raise KeyboardInterrupt
@@ -272,7 +272,7 @@ def test_an_interrupted_run_leaves_no_requests() -> None:
 
 def test_encoder_work_between_two_steps_is_limited() -> None:
     model = FailingModel()
-    engine = Engine(BeamSearch(model), slots=64, encode_tokens=40)
+    engine = Engine(BeamSearch(model), encode_tokens=40)
     for request in some_requests(64, longest=9):
         engine.add(request)
     for _ in range(4):
@@ -284,7 +284,7 @@ def test_encoder_work_between_two_steps_is_limited() -> None:
 
 
 def test_a_short_queue_joins_at_once_and_a_long_one_in_groups() -> None:
-    engine = Engine(BeamSearch(FailingModel()), slots=8)  # hypotheses end at their maximum length only
+    engine = Engine(BeamSearch(FailingModel()), rows=8)  # hypotheses end at their maximum length only
 
     def add(*limits: int) -> None:
         for limit in limits:
@@ -303,7 +303,7 @@ def test_a_short_queue_joins_at_once_and_a_long_one_in_groups() -> None:
 
 def test_the_oldest_request_is_never_overtaken() -> None:
     """Sources of similar length join together with the oldest, which is always among them."""
-    engine = Engine(BeamSearch(FailingModel()), slots=4, encode_tokens=12)
+    engine = Engine(BeamSearch(FailingModel()), rows=4, encode_tokens=12)
     for key, length in enumerate([1, 9, 9, 1, 1, 9]):
         engine.add(Request(key, (4,) * length + (EOS,), SearchOptions(beam=1, max_length=1)))
     order: list[object] = []
@@ -312,6 +312,85 @@ def test_the_oldest_request_is_never_overtaken() -> None:
         order.append({result.key for result in engine.finished()})
     # A limit of 12 pieces admits one source of 10. Key 3 is as long as 0; then 1 is the oldest, though 4 is shorter.
     assert order == [{0, 3}, {1}, {2}, {4}, {5}]
+
+
+def test_rows_are_a_bound_over_all_beams_and_lengths() -> None:
+    engine = Engine(BeamSearch(FailingModel()), rows=20)
+    for i in range(60):
+        options = SearchOptions(beam=(1, 4, 7)[i % 3], max_length=1 + i % 5)
+        engine.add(Request(i, (*[4] * (i * 7 % 90), EOS), options))
+    found: list[object] = []
+    most = 0
+    while engine.step() or engine.waiting:
+        rows = sum(batch.beam * len(batch.active) for batch in engine._batches.values())
+        most = max(most, rows)
+        assert rows <= 20
+        found += [result.key for result in engine.finished()]
+    found += [result.key for result in engine.finished()]
+    assert sorted(found) == list(range(60))  # type: ignore[type-var]
+    assert most > 12
+    assert engine.run([Request("wide", (4, EOS), SearchOptions(beam=30))])[0].error is None  # alone it may be wider
+
+
+def test_greedy_search_decodes_as_many_sentences_as_there_are_rows() -> None:
+    engine = Engine(BeamSearch(FailingModel()), rows=12)
+    for key in range(12):
+        engine.add(Request(key, (4, EOS), SearchOptions(beam=1)))
+    engine.step()
+    assert (engine.active, engine.load) == (12, 12)
+
+
+def test_narrow_beams_do_not_hold_up_a_wide_one() -> None:
+    engine = Engine(BeamSearch(FailingModel()), rows=8)
+    for i in range(8):
+        engine.add(Request(i, (4, EOS), SearchOptions(beam=1, max_length=2 + i)))
+    engine.step()
+    engine.add(Request("wide", (4, EOS), SearchOptions(beam=8, max_length=1)))
+    for i in range(8, 100):  # a greedy one comes at each step
+        engine.add(Request(i, (4, EOS), SearchOptions(beam=1, max_length=3)))
+        engine.step()
+        if "wide" in {result.key for result in engine.finished()}:
+            break
+    assert i < 20
+
+
+def test_a_long_sentence_does_not_widen_the_memory_of_short_ones() -> None:
+    widths: list[int] = []
+
+    class Model(ToyModel):
+        def step(self, tokens: Tensor, state: list[Tensor], memory: Memory) -> tuple[Tensor, list[Tensor], Tensor]:
+            widths.append(memory.mask.size(1))
+            return super().step(tokens, state, memory)
+
+    requests = [*some_requests(8, beam=2), Request("long", (*[5, 6] * 50, EOS), SearchOptions(beam=2, max_length=12))]
+    search = BeamSearch(Model(vocabulary=9, seed=7, eos_bias=-3.0))
+    together = Engine(search).run(requests)
+    assert {width > 13 for width in widths} == {True, False}
+    assert not {width for width in widths if 13 < width < 101}
+    for result, request in zip(together, requests, strict=True):
+        assert_same(result, alone(search, request))
+
+
+def test_single_arrivals_wait_for_each_other_while_many_are_decoded() -> None:
+    engine = Engine(BeamSearch(FailingModel()), rows=64)
+
+    def add(count: int) -> None:
+        for _ in range(count):
+            engine.add(Request(object(), (4, EOS), SearchOptions(beam=1, max_length=30)))
+
+    def steps(count: int) -> list[int]:
+        active = []
+        for _ in range(count):
+            engine.step()
+            active.append(engine.active)
+        return active
+
+    add(32)
+    assert steps(1) == [32]
+    add(1)
+    assert steps(5) == [32, 32, 32, 32, 33]  # four steps at most
+    add(8)
+    assert steps(1) == [41]  # a quarter of those that are decoded do not wait
 
 
 def test_memory_of_a_long_sentence_is_freed() -> None:
@@ -327,7 +406,7 @@ def test_memory_of_a_long_sentence_is_freed() -> None:
     assert not engine._queues
 
 
-@pytest.mark.parametrize("size", [{"slots": 0}, {"encode_tokens": 0}])
+@pytest.mark.parametrize("size", [{"rows": 0}, {"encode_tokens": 0}])
 def test_sizes_out_of_range(size: dict[str, int]) -> None:
     with pytest.raises(SearchError, match="must be at least 1"):
         Engine(BeamSearch(ToyModel()), **size)  # type: ignore[arg-type]

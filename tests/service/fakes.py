@@ -63,6 +63,10 @@ class FakeEngine:
         self.added.append(request.text)
         self.active[request.key] = (request, self.steps)
 
+    @property
+    def load(self) -> int:
+        return len(self.active)
+
     def cancel(self, key: Hashable) -> None:
         self.cancelled.append(key)
         self.active.pop(key, None)
@@ -136,7 +140,7 @@ def fake_models(
     for number, (pairs, one) in enumerate(zip(groups, engines, strict=True)):
         worker = Worker(
             lambda one=one: one,  # type: ignore[misc]
-            slots=settings.slots,
+            rows=settings.rows,
             capacity=settings.queue,
             name=f"fake{number}",
             observer=metrics,

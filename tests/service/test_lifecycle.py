@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -14,9 +15,9 @@ import pytest
 from service import body
 from service.app import create_app
 from service.metrics import Metrics
-from service.models import WARM_UP, Models
+from service.models import SHORT, WARM_UP, Models
 from service.settings import Settings, SettingsError, load_settings
-from tests.service.fakes import CRASH, POISON, FakeEngine, client_of, fake_app, fake_models, until
+from tests.service.fakes import CRASH, POISON, FakeEngine, FakeTranslator, client_of, fake_app, fake_models, until
 
 pytestmark = pytest.mark.anyio
 
@@ -37,10 +38,31 @@ async def test_fifty_clients_share_the_steps() -> None:
     assert max(engine.batches) >= 49
 
 
+async def test_long_text_is_prepared_in_a_thread_and_short_text_at_once() -> None:
+    threads: list[bool] = []
+
+    class Watched(FakeTranslator):
+        def steps(self, texts: Sequence[str], options: dict[str, Any], **kinds: Any) -> Any:
+            steps = super().steps(texts, options, **kinds)
+            threads.append(threading.current_thread() is threading.main_thread())
+            results = yield next(steps)
+            try:
+                steps.send(results)
+            except StopIteration as end:
+                return end.value
+
+    async with client_of(app := fake_app(FakeEngine())) as client:
+        next(iter(app.state.service.models))._translator = Watched()
+        for text in ("short", "long " * SHORT):
+            answer = await client.post("/translate", json={**GOOD, "q": text})
+            assert answer.json() == {"translatedText": text.upper()}
+    assert threads == [True, False]
+
+
 async def test_overload_is_refused_early() -> None:
     engine = FakeEngine()
     engine.gate.clear()
-    async with client_of(fake_app(engine, slots=2, queue=5)) as client:
+    async with client_of(fake_app(engine, rows=2, queue=5)) as client:
         tasks = [asyncio.create_task(client.post("/translate", json=GOOD)) for _ in range(30)]
         await until(lambda: sum(task.done() for task in tasks) >= 23)
         refused = [task.result() for task in tasks if task.done()]
@@ -172,7 +194,7 @@ async def test_bodies_on_the_way_are_bounded_together() -> None:
 
 async def test_a_text_of_20_000_characters() -> None:
     text = "\n".join(f"line {n} " + "word " * 10 for n in range(350))[:20_000]
-    async with client_of(fake_app(FakeEngine(), slots=16)) as client:
+    async with client_of(fake_app(FakeEngine(), rows=16)) as client:
         answer = await client.post("/translate", json={**GOOD, "q": text})
     assert answer.json() == {"translatedText": text.upper()}
 

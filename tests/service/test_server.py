@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.server import listen
 from tests.copy_model import exported
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -256,3 +257,12 @@ def test_the_log_claims_nothing_before_the_error_of_a_damaged_model(model: Path,
     assert done.returncode == 2
     assert re.fullmatch(r"listening on http://127\.0\.0\.1:\d+; loading the models", first)
     assert last.startswith(f"error: {tmp_path}/half.pt: cut off or damaged")
+
+
+def test_answers_are_sent_without_delay() -> None:
+    """Else the body waits for the acknowledgement of the head, 40 ms on a connection that is kept open."""
+    (listening,) = listen("127.0.0.1", 0)
+    with listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -76,7 +76,7 @@ def test_help_shows_every_setting_with_its_default(capsys: pytest.CaptureFixture
         (["--port", "70000"], {}, "--port='70000': must be less than or equal to 65535"),
         (["--beam", "x"], {}, "--beam='x'"),
         (["--device", "tpu"], {}, "--device='tpu'"),
-        ([], {"NMT_SLOTS": "0"}, "NMT_SLOTS='0'"),
+        ([], {"NMT_ROWS": "0"}, "NMT_ROWS='0'"),
         ([], {"NMT_MAX_CHARACTER": "5"}, "NMT_MAX_CHARACTER; did you mean NMT_MAX_CHARACTERS?"),
         (["--models", "no/such/thing"], {}, "--models no/such/thing: no such file or folder; export one"),
         (["--models", "no/such.pt"], {}, "python -m nmt.export RUN -o no/such.pt"),

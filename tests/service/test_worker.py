@@ -26,7 +26,7 @@ class Bench:
 
     def start(self, **options: Any) -> Worker:
         """Start a worker with these options."""
-        worker = Worker(lambda: self.engine, **{"slots": 8, "capacity": 100, **options})
+        worker = Worker(lambda: self.engine, **{"rows": 8, "capacity": 100, **options})
         worker.start()
         self.workers.append(worker)
         return worker
@@ -58,7 +58,7 @@ async def test_results_come_in_the_order_of_the_requests(bench: Bench) -> None:
 
 async def test_requests_share_steps(bench: Bench) -> None:
     bench.engine.gate.clear()
-    worker = bench.start(slots=64)
+    worker = bench.start(rows=64)
     first = worker.submit(bench.requests("first"))
     await until(lambda: worker.active == 1)
     futures = [worker.submit(bench.requests(f"r{n}")) for n in range(50)]
@@ -71,7 +71,7 @@ async def test_requests_share_steps(bench: Bench) -> None:
 
 async def test_a_long_document_does_not_hold_up_the_others(bench: Bench) -> None:
     bench.engine.gate.clear()
-    worker = bench.start(slots=2)
+    worker = bench.start(rows=2)
     document = worker.submit(bench.requests(*(f"page {n}" for n in range(40))))
     short = worker.submit(bench.requests("short"))
     bench.engine.gate.set()
@@ -82,7 +82,7 @@ async def test_a_long_document_does_not_hold_up_the_others(bench: Bench) -> None
 
 async def test_a_full_queue_refuses_at_once_and_says_when(bench: Bench) -> None:
     bench.engine.gate.clear()
-    worker = bench.start(slots=1, capacity=3)
+    worker = bench.start(rows=1, capacity=3)
     running = worker.submit(bench.requests("running"))
     await until(lambda: worker.active == 1)
     waiting = worker.submit(bench.requests("a", "b", "c"))
@@ -106,13 +106,13 @@ async def test_text_in_preparation_counts_as_waiting(bench: Bench) -> None:
 
 
 async def test_a_request_larger_than_the_queue_is_served_when_nothing_waits(bench: Bench) -> None:
-    worker = bench.start(slots=2, capacity=3)
+    worker = bench.start(rows=2, capacity=3)
     assert len(await worker.submit(bench.requests(*"abcdefgh"))) == 8
 
 
 async def test_retry_after_follows_the_measured_throughput(bench: Bench) -> None:
     times = iter(range(0, 10_000, 2))  # the clock advances two seconds per call, so a step takes two seconds
-    worker = bench.start(slots=1, clock=lambda: next(times))
+    worker = bench.start(rows=1, clock=lambda: next(times))
     assert worker.retry_after() == 1
     await worker.submit(bench.requests("a", "b"))
     await until(lambda: worker.retry_after(1) > 1)
@@ -122,7 +122,7 @@ async def test_retry_after_follows_the_measured_throughput(bench: Bench) -> None
 
 async def test_cancelled_requests_give_up_their_slots(bench: Bench) -> None:
     bench.engine.gate.clear()
-    worker = bench.start(slots=2)
+    worker = bench.start(rows=2)
     requests = bench.requests("gone", "gone too", "gone while waiting")
     gone = worker.submit(requests)
     await until(lambda: worker.active == 2)
@@ -164,7 +164,7 @@ async def test_an_engine_that_cannot_be_cleared_is_replaced(bench: Bench) -> Non
             engines[0].cancel = lambda key: 1 / 0  # type: ignore[assignment]
         return engines[-1]
 
-    worker = Worker(make, slots=4, capacity=10)
+    worker = Worker(make, rows=4, capacity=10)
     worker.start()
     bench.workers.append(worker)
     with pytest.raises(EngineFailed):
@@ -183,7 +183,7 @@ async def test_a_dead_thread_leaves_nobody_waiting(bench: Bench, when: str) -> N
             raise SystemExit("no engine")
         return bench.engine
 
-    worker = Worker(make, slots=1, capacity=10)
+    worker = Worker(make, rows=1, capacity=10)
     worker.start()
     bench.workers.append(worker)
     futures = [worker.submit(bench.requests("a")), worker.submit(bench.requests("b"))]
@@ -200,7 +200,7 @@ async def test_a_dead_thread_leaves_nobody_waiting(bench: Bench, when: str) -> N
 
 async def test_stop_finishes_what_was_accepted(bench: Bench) -> None:
     bench.engine.gate.clear()
-    worker = bench.start(slots=1)
+    worker = bench.start(rows=1)
     futures = [worker.submit(bench.requests("a", "b")), worker.submit(bench.requests("c"))]
     threading.Timer(0.05, bench.engine.gate.set).start()
     assert await asyncio.to_thread(worker.stop, 10)
@@ -211,10 +211,115 @@ async def test_stop_finishes_what_was_accepted(bench: Bench) -> None:
 
 async def test_stop_answers_what_it_cannot_finish(bench: Bench) -> None:
     bench.engine.gate.clear()
-    worker = bench.start(slots=1)
+    worker = bench.start(rows=1)
     futures = [worker.submit(bench.requests("a")), worker.submit(bench.requests("b"))]
     await until(lambda: worker.active == 1)
     assert not await asyncio.to_thread(worker.stop, 0.05)
     for future in futures:
         with pytest.raises(Unavailable):
             await future
+
+
+class Several:
+    """A worker over several fake engines."""
+
+    def __init__(self, count: int = 2, **options: Any) -> None:
+        self.engines: list[FakeEngine] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.worker = Worker(self.make, engines=count, **{"rows": 8, "capacity": 1000, **options})
+        self.worker.start()
+
+    def make(self) -> FakeEngine:
+        self.engines.append(FakeEngine(gate=self.gate))
+        self.gate.set()  # which FakeEngine opens: a test closes it once all engines are there
+        return self.engines[-1]
+
+    def added(self) -> list[str]:
+        return [text for engine in self.engines for text in engine.added]
+
+
+async def several(count: int = 2, **options: Any) -> Several:
+    bench = Several(count, **options)
+    await until(lambda: len(bench.engines) == count)
+    return bench
+
+
+async def test_several_engines_share_the_work_and_keep_the_order(bench: Bench) -> None:
+    many = await several(3)
+    bench.workers.append(many.worker)
+    jobs = [[f"{n} {part}" for part in range(n % 4)] for n in range(60)]
+    many.gate.clear()
+    futures = [many.worker.submit(bench.requests(*job)) for job in jobs]
+    await until(lambda: many.worker.active == 24)
+    many.gate.set()
+    assert [texts(await future) for future in futures] == [[text.upper() for text in job] for job in jobs]
+    assert sorted(many.added()) == sorted(text for job in jobs for text in job)  # each once
+    assert all(engine.added for engine in many.engines)
+    assert many.worker.waiting == many.worker.active == 0
+
+
+async def test_no_engine_takes_more_than_an_even_share(bench: Bench) -> None:
+    many = await several(rows=64)
+    bench.workers.append(many.worker)
+    many.gate.clear()
+    future = many.worker.submit(bench.requests(*(f"r{n}" for n in range(40))))
+    await until(lambda: many.worker.waiting == 0)
+    assert [len(engine.added) for engine in many.engines] == [20, 20]
+    many.gate.set()
+    assert len(await future) == 40
+
+
+async def test_a_job_in_two_engines_is_cancelled_in_both(bench: Bench) -> None:
+    many = await several(rows=2)
+    bench.workers.append(many.worker)
+    many.gate.clear()
+    requests = bench.requests(*"abcdef")
+    future = many.worker.submit(requests)
+    await until(lambda: many.worker.active == 4)
+    future.cancel()
+    await asyncio.sleep(0)
+    many.gate.set()
+    await until(lambda: many.worker.active + many.worker.waiting == 0)
+    assert all(len(engine.cancelled) == 2 for engine in many.engines)
+    assert len(many.added()) == 4
+    assert texts(await many.worker.submit(bench.requests("next"))) == ["NEXT"]
+
+
+async def test_a_failed_step_leaves_the_other_engine_alone(bench: Bench) -> None:
+    many = await several(rows=1)
+    bench.workers.append(many.worker)
+    many.gate.clear()
+    bad, good = (many.worker.submit(bench.requests(text)) for text in (CRASH, "good"))
+    await until(lambda: many.worker.active == 2)
+    many.gate.set()
+    with pytest.raises(EngineFailed):
+        await bad
+    assert texts(await good) == ["GOOD"]
+    assert many.worker.alive
+
+
+async def test_a_dead_thread_of_several_leaves_nobody_waiting(bench: Bench) -> None:
+    many = await several(rows=1)
+    bench.workers.append(many.worker)
+    many.gate.clear()
+    futures = [many.worker.submit(bench.requests(text)) for text in "abcd"]
+    await until(lambda: many.worker.active == 2)
+    many.engines[0].broken = SystemExit
+    many.gate.set()
+    for future in futures:
+        done, _ = await asyncio.wait([future], timeout=10)
+        assert done
+    assert any(isinstance(future.exception(), EngineFailed) for future in futures)
+    await until(lambda: not many.worker.alive)
+    with pytest.raises(Unavailable):
+        many.worker.submit(bench.requests("late"))
+
+
+async def test_stop_finishes_what_several_engines_have(bench: Bench) -> None:
+    many = await several(rows=1)
+    many.gate.clear()
+    futures = [many.worker.submit(bench.requests("a", "b", "c")), many.worker.submit(bench.requests("d"))]
+    threading.Timer(0.05, many.gate.set).start()
+    assert await asyncio.to_thread(many.worker.stop, 10)
+    assert [texts(await future) for future in futures] == [["A", "B", "C"], ["D"]]

@@ -150,6 +150,9 @@ def load_bytes(
     extra = {_TOKENIZER: ""}
     try:
         with torchscript():
+            if place.type == "cuda":
+                # Or it would compile kernels in calls with new shapes, for seconds, and break the capture of a graph.
+                torch.jit.set_fusion_strategy([])
             search = torch.jit.load(io.BytesIO(content), map_location=place, _extra_files=extra)
         tokenizer = Tokenizer(extra[_TOKENIZER])  # type: ignore[arg-type]  # torch gives bytes back
     except (RuntimeError, ValueError, TokenizerError) as error:

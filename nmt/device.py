@@ -1,11 +1,13 @@
-"""The device to compute on: its choice, its fast number types, and its memory."""
+"""The device to compute on: its choice, its fast number types, its memory, and copies to it."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+import warnings
 
 import torch
+from torch import Tensor
 
 from nmt.errors import ConfigError
 
@@ -13,17 +15,20 @@ from nmt.errors import ConfigError
 def pick_device(name: str) -> torch.device:
     """Return the device named `auto`, `cpu`, `cuda` or `cuda:N`; raises `ConfigError` if there is none."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu or auto"
-        )
+    if device.type == "cuda":
+        # Our LSTM keeps two weight matrices, not cuDNN's single buffer. It copies them together, in little time.
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk", UserWarning)
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise ConfigError(
+                f"device {name!r}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu or auto"
+            )
     return device
 
 
@@ -32,6 +37,14 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor of the host to `device`; the host does not wait for a CUDA device.
+
+    That takes pinned (page-locked) memory. torch keeps it for later copies, each after the device is done with it.
+    """
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def keep_freed_memory() -> None:

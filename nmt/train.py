@@ -38,7 +38,7 @@ from nmt.training.bounds import reason_to_stop, used
 from nmt.training.checkpoint import save_checkpoint
 from nmt.training.distributed import Processes
 from nmt.training.loss import batch_loss
-from nmt.training.optim import WeightAverage, get_lr, make_optimizer
+from nmt.training.optim import WeightAverage, get_lr, make_optimizer, update
 from nmt.training.run_folder import describe_model, load_tokenizer, samples, start_run
 from nmt.training.run_log import RunLog
 from nmt.training.state import Progress, TrainState
@@ -106,9 +106,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
             (loss / tokens).backward()
             world.sum_gradients(state.model)
             norm = nn.utils.clip_grad_norm_(state.model.parameters(), options.clip_norm)
-            if torch.isfinite(norm):  # skip the update when gradients are not finite
-                state.optimizer.step()
-                state.average.update(state.model)
+            update(state.model, state.optimizer, state.average, norm)
             state.optimizer.zero_grad(set_to_none=True)
             progress.step += 1
             bar.step(progress.step, state.sampler.epoch, tokens, nll, batch.target_tokens, lr, norm)

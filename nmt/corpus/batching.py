@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nmt.corpus.prepared import Pieces, Split
 from nmt.corpus.seeds import derive_seed
+from nmt.device import upload
 from nmt.errors import CheckpointError, CorpusError
 from nmt.text.special_ids import BOS, EOS, PAD
 from nmt.text.tokenizer import Tokenizer
@@ -81,9 +82,11 @@ class Batch:
         return self.tgt[:, 1:]
 
     def to(self, device: torch.device | str) -> Batch:
-        """Return the batch with all its tensors on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("src", "src_lengths", "tgt", "tgt_lengths")}
-        return replace(self, **moved)
+        """Return the batch, on the host so far, with all its tensors on `device`, see `nmt.device.upload`."""
+        src, src_lengths, tgt, tgt_lengths = (
+            upload(tensor, torch.device(device)) for tensor in (self.src, self.src_lengths, self.tgt, self.tgt_lengths)
+        )
+        return replace(self, src=src, src_lengths=src_lengths, tgt=tgt, tgt_lengths=tgt_lengths)
 
 
 def offsets(lengths: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,1 +1,1 @@
-"""Beam search and the engine that runs it. Needs torch, and of `nmt` the errors and the special ids only."""
+"""Beam search and the engine that runs it. Needs torch, and of `nmt` errors, device and special ids only."""

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 
 from nmt.errors import SearchError
+from nmt.search.graphed import GraphedBatch, GraphedBatches
 from nmt.search.request import Hypothesis, Request, Result, SearchOptions
 from nmt.search.running_batch import RunningBatch
 
@@ -54,9 +55,8 @@ class Waiting(NamedTuple):
     """number of steps that the engine had made when it came"""
 
 
-def lane_of(request: Request) -> Lane:
-    """Return the lane of a request."""
-    width = FIRST_LANE
+def lane_of(request: Request, width: int = FIRST_LANE) -> Lane:
+    """Return the lane of a request, where sources of the first lane have up to `width` pieces."""
     while width < len(request.src):
         width *= 2
     return Lane(request.options.beam, width)
@@ -72,13 +72,15 @@ class Engine:
         rows: int = ROWS,
         encode_tokens: int = 4096,
         device: torch.device | str = "cpu",
+        graphs: GraphedBatches | bool = True,
     ) -> None:
         """Run `search`, a `BeamSearch` in evaluation mode, eager or exported, on `device`.
 
         `rows` is the number of hypotheses that are decoded together; a sentence takes as many as its beam is wide. The
         memory is bounded by `rows` times the length of the sources. `encode_tokens` is the maximum number of source
         pieces, padding included, that are encoded for a lane between two steps, so that many new requests do not hold
-        up the running ones. Raises `SearchError` if either is below 1.
+        up the running ones. With `graphs`, a CUDA device decodes in `GraphedBatches`; given such, so does any device.
+        Raises `SearchError` if `rows` or `encode_tokens` is below 1.
         """
         for name, value in (("rows", rows), ("encode_tokens", encode_tokens)):
             if value < 1:
@@ -87,8 +89,13 @@ class Engine:
         self._search = search
         self._encode_tokens = encode_tokens
         self._device = torch.device(device)
+        if isinstance(graphs, bool):
+            self._graphs = GraphedBatches(rows) if graphs and self._device.type == "cuda" else None
+        else:
+            self._graphs = graphs
+        self._first_lane = self._graphs.widest if self._graphs else FIRST_LANE
         self._queues: dict[Lane, deque[Waiting]] = {}
-        self._batches: dict[Lane, RunningBatch] = {}
+        self._batches: dict[Lane, RunningBatch | GraphedBatch] = {}
         self._keys: set[Hashable] = set()
         self._finished: list[Result] = []
         self._steps = 0
@@ -118,7 +125,7 @@ class Engine:
         if request.key in self._keys:
             raise SearchError(f"request {request.key!r} is in the engine already: give each request its own key")
         self._keys.add(request.key)
-        self._queues.setdefault(lane_of(request), deque()).append(Waiting(request, self._steps))
+        self._queues.setdefault(lane_of(request, self._first_lane), deque()).append(Waiting(request, self._steps))
 
     def cancel(self, *keys: Hashable) -> int:
         """Drop unfinished requests: they get no result, and their slots are free at once. Return how many there were.
@@ -150,8 +157,9 @@ class Engine:
                 break
             requests = self._choose(self._queues[lane], free)
             if requests:
-                batch = self._batches.setdefault(lane, RunningBatch(self._search, lane.beam, self._device))
-                self._admit(batch, requests)
+                if lane not in self._batches:
+                    self._batches[lane] = self._new_batch(lane)
+                self._admit(self._batches[lane], requests)
         for batch in self._batches.values():
             if batch.active:
                 self._advance(batch)
@@ -225,7 +233,12 @@ class Engine:
         queue.extendleft(waiting for waiting in reversed(window) if waiting.request.key not in keys)
         return chosen
 
-    def _admit(self, batch: RunningBatch, requests: Sequence[Request]) -> None:
+    def _new_batch(self, lane: Lane) -> RunningBatch | GraphedBatch:
+        if self._graphs is not None and lane.width == self._first_lane:
+            return self._graphs(self._search, lane.beam, self._device)
+        return RunningBatch(self._search, lane.beam, self._device)
+
+    def _admit(self, batch: RunningBatch | GraphedBatch, requests: Sequence[Request]) -> None:
         if not requests:
             return
         try:
@@ -237,7 +250,7 @@ class Engine:
             for request in requests:  # one by one, so that only those that cannot be encoded fail
                 self._admit(batch, [request])
 
-    def _advance(self, batch: RunningBatch) -> None:
+    def _advance(self, batch: RunningBatch | GraphedBatch) -> None:
         try:
             results = batch.advance()
         except Exception as error:  # the slots may be half written, so no sentence of this batch can continue

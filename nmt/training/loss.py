@@ -97,7 +97,9 @@ def batch_loss(model: Seq2Seq, batch: Batch, smoothing: float, precision: torch.
     """Compute the smoothed loss and the negative log-likelihood of a batch, summed over target pieces, in nats."""
     with torch.autocast(batch.src.device.type, precision, enabled=precision != torch.float32):
         readout = model(batch.src, batch.src_lengths, batch.tgt_in)
-        real = batch.tgt_out != PAD
+        target = batch.tgt_out.flatten()
+        # With a mask for an index the host would wait for the device to count the pieces, which it knows already.
+        real = torch.nonzero_static(target != PAD, size=batch.target_tokens).squeeze(1)  # (M,)
         return smoothed_cross_entropy(
-            readout[real], model.output.weight, model.output.bias, batch.tgt_out[real], smoothing
+            readout.flatten(0, 1)[real], model.output.weight, model.output.bias, target[real], smoothing
         )

@@ -79,3 +79,17 @@ class WeightAverage:
                 self.average[name].copy_(value)
             else:
                 self.updates = value
+
+
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage, norm: Tensor) -> None:
+    """Update the weights and their average, unless the gradient's `norm` is not finite.
+
+    On a GPU the optimiser's kernel decides that, because the host would have to wait for the norm. The average is then
+    updated with the weights as they are.
+    """
+    if norm.is_cuda:
+        optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
+    elif not torch.isfinite(norm):
+        return
+    optimizer.step()
+    average.update(model)

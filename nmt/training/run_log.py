@@ -129,7 +129,7 @@ class Bar:
         """Count an update on `tokens` target pieces (all processes), and `nll` nats on the `own_tokens` of this one."""
         self.tokens += tokens
         self.own_tokens += own_tokens
-        self.nll = self.nll.to(nll.device) + nll.detach()  # stays on the device, so that no step synchronises with it
+        self.nll = nll.detach() + self.nll  # stays on the device, so that no step synchronises with it
         self.steps += 1
         if step % self.every and self.steps < self.every:
             return

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nmt.training.optim import WeightAverage, get_lr, make_optimizer
+from nmt.training.optim import WeightAverage, get_lr, make_optimizer, update
 
 
 def lr(step: int, progress: float, schedule: str) -> float:
@@ -64,3 +64,15 @@ def test_the_average_resumes() -> None:
     first.update(model)
     second.update(model)
     assert all(a.equal(b) for a, b in zip(first.average.values(), second.average.values(), strict=True))
+
+
+def test_an_update_with_a_gradient_that_is_not_finite_is_skipped() -> None:
+    model = nn.Linear(3, 4)
+    optimizer, average = make_optimizer(model, 1e-3, 0.5, (0.9, 0.98)), WeightAverage(model, 0.9)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    for norm, changes in ((float("inf"), False), (float("nan"), False), (1.0, True)):
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, norm)
+        update(model, optimizer, average, torch.tensor(norm))
+        assert changes != all(map(torch.equal, before, model.parameters()))
+    assert average.updates == 1

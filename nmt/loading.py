@@ -56,4 +56,6 @@ def load_from(options: argparse.Namespace, path: Path | None = None) -> Artifact
 
 def pool_for(model: Artifact, options: argparse.Namespace) -> EnginePool:
     """Return engines for a model, as many and as large as the options say."""
-    return EnginePool(model.search, rows=options.rows, engines=options.engines, device=model.device)
+    return EnginePool(
+        model.search, rows=options.rows, engines=options.engines, device=model.device, graphs=options.cuda_graphs
+    )

@@ -60,7 +60,7 @@ def _load(file: Path, pairs: Sequence[Pair], settings: Settings, threads: int, o
 
     def make_engine() -> Engine:
         set_own_threads(max(1, threads // engines))
-        return Engine(loaded.search, rows=rows, device=loaded.device)
+        return Engine(loaded.search, rows=rows, device=loaded.device, graphs=settings.cuda_graphs)
 
     worker = Worker(
         make_engine,

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
         description="searches side by side for each model, each with its share of rows and threads; "
         "0: the number found fastest when the model is loaded",
     )
+    cuda_graphs: bool = Field(False, description="on a GPU, launch several steps at once; not yet tried on a GPU")
     rows: int = Field(
         320,
         ge=1,

@@ -57,6 +57,9 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="searches side by side, each with its share of rows and threads (default: as measured)",
     )
+    group.add_argument(
+        "--cuda-graphs", action="store_true", help="on a GPU, launch several steps at once (not yet tried on a GPU)"
+    )
 
 
 def search_keywords(options: argparse.Namespace) -> SearchKeywords:

@@ -72,7 +72,7 @@ class Engine:
         rows: int = ROWS,
         encode_tokens: int = 4096,
         device: torch.device | str = "cpu",
-        graphs: GraphedBatches | bool = True,
+        graphs: GraphedBatches | bool = False,
     ) -> None:
         """Run `search`, a `BeamSearch` in evaluation mode, eager or exported, on `device`.
 

@@ -51,11 +51,12 @@ class EnginePool:
         engines: int | None = None,
         threads: int | None = None,
         device: torch.device | str = "cpu",
+        graphs: bool = False,
     ) -> None:
         """Run `search` on `device` with `rows` hypotheses together, see `Engine`, and `threads` CPU threads in all.
 
         engines: among how many both are divided; None to measure it in the first large input. threads: default torch's
-        number. On a GPU there is always one engine. Raises `SearchError` if a number is below 1.
+        number. On a GPU there is always one engine, with `graphs` as in `Engine`. Raises `SearchError` if a number is below 1.
         """
         for name, value in (("rows", rows), ("engines", engines), ("threads", threads)):
             if value is not None and value < 1:
@@ -65,6 +66,7 @@ class EnginePool:
         self._search = search
         self._rows = rows
         self._device = device
+        self._graphs = graphs
 
     def run(self, requests: Iterable[Request], progress: Progress = None) -> list[Result]:
         """Search all `requests` and return their results in the same order.
@@ -141,7 +143,7 @@ class EnginePool:
         """Take requests from `waiting` while there is room for them, until there are none or `stop` is set."""
         try:
             set_own_threads(threads)
-            engine = Engine(self._search, rows=rows, device=self._device)
+            engine = Engine(self._search, rows=rows, device=self._device, graphs=self._graphs)
             while not stop.is_set():
                 # Some more than are decoded, so that they can join in groups.
                 while engine.load < rows + rows // 4 and waiting:

@@ -79,7 +79,7 @@ def requests(count: int, vocabulary: int = 13, seed: int = 1, **options: Any) ->
 @torch.inference_mode()
 def search(searcher: Any, asked: Sequence[Request], slots: int = 64) -> list[list[Hypothesis]]:
     """The hypotheses of each request."""
-    results = Engine(searcher, slots=slots).run(asked)
+    results = Engine(searcher, rows=slots * asked[0].options.beam).run(asked)
     assert [result.error for result in results] == [None] * len(asked)
     return [result.hypotheses for result in results]
 

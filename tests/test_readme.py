@@ -104,7 +104,7 @@ def test_the_environment_is_activated_before_the_first_python() -> None:
 
 def help_of(module: str, arguments: list[str]) -> str:
     """What a command prints with --help; of a command with commands of its own, that of the one named first."""
-    name = f"{module}.__main__" if module in ("service", "nmt.experiments") else module
+    name = f"{module}.__main__" if module in ("service", "nmt.experiments", "nmt.kernels") else module
     subcommand = arguments[:1] if module in ("nmt.data", "nmt.experiments") else []
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import time
+from collections.abc import Sequence
 
 from nmt.kernels.build import CannotBuild, build
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Build them, and print one line."""
+    argparse.ArgumentParser(
+        "python -m nmt.kernels", description="Build the optional C++ kernels, with $CXX, c++, g++ or clang++."
+    ).parse_args(argv)
     began = time.monotonic()
     try:
         names = [path.name for path in build()]

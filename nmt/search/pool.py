@@ -56,7 +56,8 @@ class EnginePool:
         """Run `search` on `device` with `rows` hypotheses together, see `Engine`, and `threads` CPU threads in all.
 
         engines: among how many both are divided; None to measure it in the first large input. threads: default torch's
-        number. On a GPU there is always one engine, with `graphs` as in `Engine`. Raises `SearchError` if a number is below 1.
+        number. On a GPU there is always one engine, with `graphs` as in `Engine`. Raises `SearchError` if a number is
+        below 1.
         """
         for name, value in (("rows", rows), ("engines", engines), ("threads", threads)):
             if value is not None and value < 1:

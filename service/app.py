@@ -18,14 +18,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from service import languages, limits, schemas
+from service import answering, languages, limits, schemas
 from service.body import Fields, Lingering, read_fields
 from service.connections import ByteBudget, report_errors_once_a_second
 from service.cors import CORSForAll
 from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow
 from service.lifecycle import Loader, Service, load_exported
 from service.metrics import Metrics, MetricsMiddleware
-from service.models import Models, Output
+from service.models import Models
 from service.settings import Settings, load_settings
 
 log = logging.getLogger("service")
@@ -79,9 +79,16 @@ def create_app(
         "/translate",
         response_model=schemas.TranslateAnswer,
         responses=ERRORS,
-        openapi_extra=schemas.translate_openapi(),
+        openapi_extra=schemas.request_body(schemas.TranslateBody),
         summary="Translate a text or a list of texts",
     )(translate)
+    app.post(
+        "/detect",
+        response_model=list[schemas.DetectedLanguage],
+        responses=ERRORS,
+        openapi_extra=schemas.request_body(schemas.DetectBody),
+        summary="Detect the language of a text",
+    )(detect)
     app.get("/languages", response_model=list[schemas.Language], summary="List the languages and the targets of each")(
         list_languages
     )
@@ -107,26 +114,12 @@ def __getattr__(name: str) -> FastAPI:
 
 async def translate(request: Request) -> Response:
     """`POST /translate`: fields as JSON, form or query string."""
-    service: Service = request.app.state.service
-    settings = service.settings
-    ends = asyncio.get_running_loop().time() + settings.timeout_s
-    try:
-        try:
-            async with asyncio.timeout_at(ends):
-                fields = await read_fields(request, settings.max_body_bytes, request.app.state.bodies)
-        except TimeoutError:
-            raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
-        models = service.require()
-        asked = _checked(request, fields, models)
-        try:
-            async with asyncio.timeout_at(ends):
-                body = await _while_connected(request, _translation(asked, models))
-        except TimeoutError:
-            raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
-    except ClientDisconnect:
-        return Response(status_code=CLIENT_GONE)
-    service.metrics.characters.inc(sum(map(len, asked.texts)))
-    return JSONResponse(body)
+    return await _served(request, _translate)
+
+
+async def detect(request: Request) -> Response:
+    """`POST /detect`."""
+    return await _served(request, _detect)
 
 
 async def list_languages(request: Request) -> Response:
@@ -178,45 +171,54 @@ async def prometheus(request: Request) -> Response:
     return Response(_service(request).metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-# --- translation ---------------------------------------------------------------------------------------------------
+# --- work within a deadline ----------------------------------------------------------------------------------------
 
 
-def _checked(request: Request, fields: Fields, models: Models) -> schemas.TranslateRequest:
-    """Check the rate limit, the key and then the fields, in the protocol's order."""
+async def _served(request: Request, work: Callable[[Request, Fields, Models], Awaitable[Any]]) -> Response:
+    """Read the fields of a request and answer with what ``work`` returns, within the deadline."""
+    service = _service(request)
+    settings = service.settings
+    ends = asyncio.get_running_loop().time() + settings.timeout_s
+    try:
+        try:
+            async with asyncio.timeout_at(ends):
+                fields = await read_fields(request, settings.max_body_bytes, request.app.state.bodies)
+        except TimeoutError:
+            raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
+        models = service.require()
+        try:
+            async with asyncio.timeout_at(ends):
+                return JSONResponse(await _while_connected(request, work(request, fields, models)))
+        except TimeoutError:
+            raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_GONE)
+
+
+def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
+    """Check the rate limit, then the key; return the limits of the caller's request."""
     settings = _service(request).settings
     key = schemas.api_key(fields, request.headers.get("authorization"))
     address = request.client.host if request.client else "unknown"
     caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else f"address {address}"
     request.app.state.limiter.spend(caller, schemas.cost(fields))
     limits.check_key(key, settings.api_keys)
-    allowed = schemas.RequestLimits(settings.max_characters, settings.max_batch, settings.max_alternatives)
-    return schemas.check(fields, allowed, models.languages, models.pairs)
+    return schemas.RequestLimits(settings.max_characters, settings.max_batch, settings.max_alternatives)
 
 
-async def _translation(asked: schemas.TranslateRequest, models: Models) -> dict[str, Any]:
-    """Translate a checked request; return the body of the answer."""
-    source, detected = asked.source, None
-    if source is None:
-        source, detected = await models.detect(asked.texts)
-        if source != asked.target and (source, asked.target) not in models.pairs:
-            raise schemas.unavailable_pair(source, asked.target)
-    if source == asked.target:
-        outputs = [Output(text, ()) for text in asked.texts]
-    else:
-        model = models.pairs[source, asked.target]
-        outputs = await model.translate(asked.texts, source, asked.target, asked.alternatives)
-    shape = _as_asked(asked)
-    body: dict[str, Any] = {"translatedText": shape([output.text for output in outputs])}
-    if detected is not None:
-        code = models.languages[source]
-        body["detectedLanguage"] = shape([{"confidence": found, "language": code} for found in detected])
-    if asked.alternatives > 0:
-        body["alternatives"] = shape([list(output.alternatives) for output in outputs])
+async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any]:
+    allowed = _admit(request, fields)
+    asked = schemas.check(fields, allowed, models.languages, models.pairs)
+    body = await answering.answer(asked, models)
+    _service(request).metrics.characters.inc(sum(map(len, asked.texts)))
     return body
 
 
-def _as_asked(asked: schemas.TranslateRequest) -> Callable[[list[Any]], Any]:
-    return (lambda values: values) if asked.is_list else (lambda values: values[0])
+async def _detect(request: Request, fields: Fields, models: Models) -> list[dict[str, Any]]:
+    texts = schemas.check_texts(fields, _admit(request, fields))[0]
+    ranked = await models.rank(" ".join(texts))
+    shown = [one for one in ranked if one.confidence >= schemas.LEAST_CONFIDENCE] or ranked[:1]
+    return [{"confidence": one.confidence, "language": models.languages[one.language]} for one in shown]
 
 
 async def _while_connected(request: Request, work: Awaitable[T]) -> T:

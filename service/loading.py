@@ -35,7 +35,9 @@ def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bo
             model = _load(file, pairs, settings, observer)
             models.append(model)
             model.warm_up()
-        return Models(models)
+        loaded = Models(models)
+        loaded.load_detector()
+        return loaded
     except BaseException:
         for model in models:
             model.close(1.0)

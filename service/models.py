@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from service import languages
+from service.detection import Detected, Detector, detector
 from service.errors import BadRequest
 from service.worker import Worker
 
@@ -145,15 +146,40 @@ class Models:
         source = languages.normalise(code)
         return [shown for target, shown in self.languages.items() if target == source or (source, target) in self.pairs]
 
-    async def detect(self, texts: Sequence[str]) -> tuple[str, list[float]]:
-        """The normalised source language of texts, and how sure that is for each.
+    @property
+    def sources(self) -> list[str]:
+        """Normalised codes of the languages that something is translated from, in order."""
+        return list(dict.fromkeys(source for source, _ in self.pairs))
+
+    def load_detector(self) -> Detector | None:
+        """Return the detector of languages, loaded at the first call; None without a choice, or if not installed."""
+        return detector(tuple(self.languages)) if len(self.sources) > 1 else None
+
+    async def detect(self, texts: Sequence[str], target: str = "") -> list[Detected]:
+        """Return the source language of each text, which is to be translated to ``target`` (a normalised code).
 
         With one source language there is no choice, and the confidence tells how much of the text its model knows.
-        Raises BadRequest where there are several: then only the client can tell.
+        Raises BadRequest where there are several and no detector: then only the client can tell.
         """
-        sources = sorted({source for source, _ in self.pairs})
-        if len(sources) > 1:
-            known = ", ".join(self.languages[source] for source in sources)
-            raise BadRequest(f"auto is not supported: this server cannot detect languages, name the source ({known})")
-        model = next(model for (source, _), model in self.pairs.items() if source == sources[0])
-        return sources[0], await model.confidence(texts)
+        sources = self.sources
+        if len(sources) == 1:
+            model = next(iter(self.pairs.values()))
+            return [Detected(sources[0], share) for share in await model.confidence(texts)]
+        found = await asyncio.to_thread(self.load_detector)
+        if found is None:
+            raise self._undetectable()
+        fitting = [source for source in sources if (source, target) in self.pairs]
+        return await asyncio.to_thread(found.detect, texts, fitting or sources)
+
+    async def rank(self, text: str) -> list[Detected]:
+        """Return the languages that a text may be in, best first: those that `detect` chooses from. Raises likewise."""
+        if len(self.sources) == 1:
+            return await self.detect([text])
+        found = await asyncio.to_thread(self.load_detector)
+        if found is None:
+            raise self._undetectable()
+        return await asyncio.to_thread(found.rank, text)
+
+    def _undetectable(self) -> BadRequest:
+        known = ", ".join(self.languages[source] for source in self.sources)
+        return BadRequest(f"auto is not supported: this server cannot detect languages, name the source ({known})")

@@ -14,6 +14,7 @@ from service.errors import BadRequest
 from service.settings import UNLIMITED
 
 AUTO = "auto"
+LEAST_CONFIDENCE = 1.0  # percent; less likely languages are not listed
 SHOWN_CHARACTERS = 100  # of a wrong value in an error
 FORMATS = ("text",)  # HTML is not supported yet
 
@@ -63,9 +64,7 @@ def check(
     source = _code(fields, "source")
     target = _code(fields, "target")
     alternatives = _alternatives(fields.get("alternatives", 0), limits.alternatives)
-    if is_list:
-        _within(len(texts), limits.batch)
-    _within(sum(map(len, texts)), limits.characters)
+    _check_size(texts, is_list, limits)
     if source not in known and source != AUTO:
         raise BadRequest(f"{_shown(fields['source'])} is not supported")
     if target not in known:
@@ -78,6 +77,13 @@ def check(
     if source != target and (source, target) not in pairs:
         raise unavailable_pair(source, target)
     return TranslateRequest(texts, is_list, source, target, alternatives)
+
+
+def check_texts(fields: Fields, limits: RequestLimits) -> tuple[tuple[str, ...], bool]:
+    """Return the texts of a request with only these, and whether they were a list. Raises BadRequest."""
+    texts, is_list = _texts(fields.get("q"))
+    _check_size(texts, is_list, limits)
+    return texts, is_list
 
 
 def unavailable_pair(source: str, target: str) -> BadRequest:
@@ -128,6 +134,12 @@ def _alternatives(value: object, most: int) -> int:
     return max(0, number)
 
 
+def _check_size(texts: tuple[str, ...], is_list: bool, limits: RequestLimits) -> None:
+    if is_list:
+        _within(len(texts), limits.batch)
+    _within(sum(map(len, texts)), limits.characters)
+
+
 def _within(size: int, limit: int) -> None:
     if limit != UNLIMITED and size > limit:
         raise BadRequest(f"Invalid request: request ({size}) exceeds text limit ({limit})")
@@ -152,6 +164,16 @@ class TranslateBody(BaseModel):
     alternatives: Annotated[
         int, Field(description="number of alternative translations per text; negative counts as 0")
     ] = 0
+    api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
+
+
+class DetectBody(BaseModel):
+    """Body of ``POST /detect``; the fields may also be sent as a form or in the query string."""
+
+    q: Annotated[
+        Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)],
+        Field(description="text, or several texts in one language"),
+    ]
     api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
 
 
@@ -194,9 +216,9 @@ class ErrorBody(BaseModel):
     error: str
 
 
-def translate_openapi() -> dict[str, Any]:
-    """Return the request body for the OpenAPI page, which FastAPI cannot derive: the route parses the body itself."""
-    schema = TranslateBody.model_json_schema()
+def request_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Return a request body for the OpenAPI page, which FastAPI cannot derive: the routes parse their bodies."""
+    schema = model.model_json_schema()
     kinds: Mapping[str, Any] = {
         kind: {"schema": schema}
         for kind in ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")

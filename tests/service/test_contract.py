@@ -190,12 +190,6 @@ async def test_pair_of_two_known_languages() -> None:
     assert response.json() == {"error": "German (de) is not available as a target language from French (fr)"}
 
 
-async def test_auto_with_several_sources_is_refused_clearly() -> None:
-    response = await ask(FakeEngine(), TWO_WAYS, json={**GOOD, "source": "auto"})
-    assert response.status_code == 400
-    assert "name the source (de, en)" in response.json()["error"]
-
-
 @pytest.mark.parametrize(
     ("broken", "text"),
     [

@@ -35,7 +35,7 @@ def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bo
             model = _load(file, pairs, settings, observer)
             models.append(model)
             model.warm_up()
-        loaded = Models(models)
+        loaded = Models(models, pivot=settings.pivot)
         loaded.load_detector()
         return loaded
     except BaseException:

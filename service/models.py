@@ -16,6 +16,7 @@ from service.worker import Worker
 
 if TYPE_CHECKING:  # only then: torch is loaded with the models, after the server answers /health
     from nmt.search.engine import Request, Result
+    from nmt.translation import Translation
     from nmt.translator import Steps, Translator
 
 T = TypeVar("T")
@@ -24,20 +25,13 @@ WARM_UP = ("A", "The quick brown fox jumps over the lazy dog, again and again an
 
 
 @dataclass(frozen=True)
-class Output:
-    """A translated text; alternatives are distinct from it and from each other, best first."""
-
-    text: str
-    alternatives: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Search:
-    """The search settings of the service; None: as the model's file says."""
+    """Search settings, of the service or of a request; None: as the service or the model's file says."""
 
     beam: int | None = None
     length_penalty: float | None = None
     split_sentences: bool = True
+    n_best: int = 1
 
 
 class Model:
@@ -63,11 +57,15 @@ class Model:
         self._codes = {languages.normalise(code): code for pair in self.pairs for code in pair}
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix=f"text {name}")
 
-    async def translate(self, texts: Sequence[str], source: str, target: str, alternatives: int) -> list[Output]:
+    async def translate(
+        self, texts: Sequence[str], source: str, target: str, search: Search = Search()
+    ) -> list[Translation]:
         """Translate texts between two normalised codes. Raises ServiceError; when cancelled, the work is dropped."""
-        n_best = alternatives + 1
-        beam = self._search.beam and max(self._search.beam, n_best)
-        options = self._translator.search_options(beam=beam, n_best=n_best, length_penalty=self._search.length_penalty)
+        beam = search.beam or self._search.beam
+        penalty = self._search.length_penalty if search.length_penalty is None else search.length_penalty
+        options = self._translator.search_options(
+            beam=beam and max(beam, search.n_best), n_best=search.n_best, length_penalty=penalty
+        )
         steps = self._translator.steps(
             texts,
             options,
@@ -76,11 +74,11 @@ class Model:
             target_language=self._codes[target],
         )
         with self.worker.reserve(len(texts)):
-            requests, outputs = await self._in_pool(partial(_advance, steps, None))
-        while outputs is None:
+            requests, translations = await self._in_pool(partial(_advance, steps, None))
+        while translations is None:
             results = await self.worker.submit(requests)
-            requests, outputs = await self._in_pool(partial(_advance, steps, results))
-        return outputs
+            requests, translations = await self._in_pool(partial(_advance, steps, results))
+        return translations
 
     async def confidence(self, texts: Sequence[str]) -> list[float]:
         """Return for each text how much of it the model's vocabulary covers, in percent."""
@@ -93,7 +91,7 @@ class Model:
         """
         source, target = map(languages.normalise, self.pairs[0])
         for _ in range(2):
-            asyncio.run(self.translate(WARM_UP, source, target, 1))
+            asyncio.run(self.translate(WARM_UP, source, target, Search(n_best=2)))
 
     def close(self, timeout_s: float) -> None:
         """End its threads; running work has ``timeout_s`` seconds to finish."""
@@ -104,21 +102,28 @@ class Model:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
-def _advance(steps: Steps, results: list[Result] | None) -> tuple[list[Request], list[Output] | None]:
-    """Send `results` (None to start) to the translator's steps: the next requests, or the outputs at the end.
+def _advance(steps: Steps, results: list[Result] | None) -> tuple[list[Request], list[Translation] | None]:
+    """Send `results` (None to start) to the translator's steps: the next requests, or the translations at the end.
 
     The end is a plain return value, because a StopIteration cannot cross a future.
     """
     try:
         return (next(steps) if results is None else steps.send(results)), None
     except StopIteration as end:
-        return [], [Output(translation.text, translation.alternatives) for translation in end.value]
+        return [], end.value
+
+
+Route = Sequence[tuple[Model, Pair]]
 
 
 class Models:
-    """All models, by language pair; one model for each pair."""
+    """All models, by language pair; one model for each pair.
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    routes: for each pair that can be translated the pairs that lead there: itself, or two through a third language
+    where no model translates it directly (and `pivot` allows that).
+    """
+
+    def __init__(self, models: Sequence[Model], *, pivot: bool = True) -> None:
         self.pairs: dict[Pair, Model] = {}
         self.languages: dict[str, str] = {}  # normalised code -> code as shown, in order
         for model in models:
@@ -128,6 +133,15 @@ class Models:
                 for code, shown in zip(pair, written, strict=True):
                     self.languages.setdefault(code, languages.ALIASES.get(shown, shown))
         self._models = tuple(models)
+        self.routes: dict[Pair, tuple[Pair, ...]] = {pair: (pair,) for pair in self.pairs}
+        for first in self.pairs if pivot else ():
+            for second in self.pairs:
+                if first[1] == second[0] and first[0] != second[1]:
+                    self.routes.setdefault((first[0], second[1]), (first, second))
+
+    def route(self, source: str, target: str) -> Route:
+        """Return the models that lead from one normalised code to another, each with its pair."""
+        return [(self.pairs[pair], pair) for pair in self.routes[source, target]]
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models)
@@ -144,7 +158,9 @@ class Models:
     def targets(self, code: str) -> list[str]:
         """Codes, as shown, that a language can be translated to: itself too, unchanged, as the protocol has it."""
         source = languages.normalise(code)
-        return [shown for target, shown in self.languages.items() if target == source or (source, target) in self.pairs]
+        return [
+            shown for target, shown in self.languages.items() if target == source or (source, target) in self.routes
+        ]
 
     @property
     def sources(self) -> list[str]:
@@ -168,7 +184,7 @@ class Models:
         found = await asyncio.to_thread(self.load_detector)
         if found is None:
             raise self._undetectable()
-        fitting = [source for source in sources if (source, target) in self.pairs]
+        fitting = [source for source in sources if (source, target) in self.routes]
         return await asyncio.to_thread(found.detect, texts, fitting or sources)
 
     async def rank(self, text: str) -> list[Detected]:

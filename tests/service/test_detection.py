@@ -94,7 +94,7 @@ async def test_auto_translates_each_text_from_its_own_language() -> None:
 
 @pytest.mark.anyio
 async def test_auto_without_a_model_for_what_was_detected() -> None:
-    answer = await post("/translate", q=FRENCH, source="auto", target="de")
+    answer = await post("/translate", TO_ENGLISH[:1], q=FRENCH, source="auto", target="de")
     assert answer == {"error": "German (de) is not available as a target language from French (fr)"}
 
 

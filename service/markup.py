@@ -17,7 +17,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, groupby, islice
+from itertools import accumulate, groupby, islice, pairwise
 
 from nmt.text.alignment import Word
 from nmt.text.cleaning import clean
@@ -42,8 +42,11 @@ MAX_DEPTH = 32
 
 _TAG = re.compile(r"</?([A-Za-z][^\s/>]*)")
 _VALUE_OR_END = re.compile(r"=\s*([\"'])|>")
+# Names of people and topics, in the posts of Mastodon and others, are marked by their classes.
 _UNTRANSLATED = re.compile(
-    r"\stranslate\s*=\s*[\"']?no\b|\sclass\s*=\s*(?:\"[^\"]{0,999}|'[^']{0,999}|[^\s\"'>]{0,999})\bnotranslate\b", re.I
+    r"\stranslate\s*=\s*[\"']?no\b"
+    r"|\sclass\s*=\s*(?:\"[^\"]{0,999}|'[^']{0,999}|[^\s\"'>]{0,999})\b(?:notranslate|mention|hashtag)\b",
+    re.I,
 )
 _SPACE = re.compile(r"\s+")
 
@@ -361,17 +364,22 @@ class Writer:
         """Return the longest row (begin, end) of words that come from each child, by its id; without those of none."""
         spans: dict[int, tuple[int, int]] = {}
         labels = [self._child(n, element, depth) for n in range(first, last)]
+        for before, after in pairwise([n for n, label in enumerate(labels) if label >= 0]):
+            if labels[before] == labels[after]:  # then also what is between them
+                labels[before:after] = [labels[before]] * (after - before)
         begin = first
         for label, row in groupby(labels):
             end = begin + len(list(row))
             old = spans.get(label, (0, 0))
-            if label and end - begin > old[1] - old[0]:
+            if label > 0 and end - begin > old[1] - old[0]:
                 spans[label] = begin, end
             begin = end
         return spans
 
     def _child(self, n: int, element: Element, depth: int) -> int:
-        """Return the id of the child of an element that a word comes from; 0 for none."""
+        """Return the id of the child of an element that a word comes from; 0 for none, -1 if that is not known."""
+        if not self._words[n].is_aligned(self._run.text):
+            return -1
         source = self._words[n].source
         path = self._owners[source] if 0 <= source < len(self._owners) else ()
         within = len(path) > depth and (depth == 0 or path[depth - 1] is element)

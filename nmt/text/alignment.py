@@ -55,6 +55,10 @@ class Word:
     confidence: float = 1.0
     """geometric mean of the probabilities of its pieces; 1 for copied text"""
 
+    def is_aligned(self, source: str) -> bool:
+        """Return whether it tells where its source's translation is: a sign does only if it comes from the same one."""
+        return self.source >= 0 and (self.text[:1].isalnum() or source.startswith(self.text, self.source))
+
 
 def text_of(words: Iterable[Word]) -> str:
     """Return the text of words."""

@@ -158,7 +158,7 @@ def place(source: str, words: Sequence[Word], missing: Sequence[tuple[int, str]]
     """
     if not missing:
         return list(words)
-    by_source = sorted((word.source, n) for n, word in enumerate(words) if word.source >= 0)
+    by_source = sorted((word.source, n) for n, word in enumerate(words) if word.is_aligned(source))
     sources = [source for source, _ in by_source]
     lines = [0, *(found.end() for found in _LINE_END.finditer(source))]
     removed: set[int] = set()

@@ -53,6 +53,7 @@ def translated(text: str, translate: Any = forwards) -> str:
         ('a <span translate="no">b c</span> d', 'A <span translate="no">b c</span> D'),
         ("a <i class='x notranslate'>b</i> c", "A <i class='x notranslate'>b</i> C"),
         ("<div translate=no><p>b</p><div>c</div></div>d", "<div translate=no><p>b</p><div>c</div></div>D"),
+        ("a <a class='u-url mention'>@<span>b</span></a> c", "A <a class='u-url mention'>@<span>b</span></a> C"),
         ("<script>var a = '<b>x</b>';</script>a", "<script>var a = '<b>x</b>';</script>A"),
         ("<style>b {}</style><pre>a\n b</pre>c", "<style>b {}</style><pre>a\n b</pre>C"),
         ("a <img src=x> b", "A <img src=x> B"),
@@ -93,6 +94,13 @@ def test_an_element_without_words_follows_what_was_before_it() -> None:
     document = Document("a <b>b</b> c")
     words = [word for word in forwards(document.sources[0]) if word.text != "B"]
     assert document.render([words]) == "A<b></b> C"
+
+
+def test_a_sign_that_attends_to_another_is_not_enclosed() -> None:
+    document = Document("a <b>b, c</b> d.")
+    assert document.sources == ["a b, c d."]
+    words = [Word("", "A", 0, 1, 1.0), Word(" ", "C", 5, 6, 1.0), Word("", ";", 0, 1, 1.0), Word(" ", "B", 2, 3, 1.0)]
+    assert document.render([[*words, Word("", "!", 5, 6, 1.0)]]) == "A <b>C; B</b>!"
 
 
 def test_words_without_a_source_stand_outside() -> None:

@@ -72,6 +72,7 @@ def words(*pairs: tuple[str, int]) -> list[Word]:
         ("{n} is here.", words(("ist", 2), ("hier", 5)), "{n} ist hier"),  # nothing precedes it
         ("a\n{n} b", words(("A", 0), ("B", 4)), "A {n} B"),  # with its line
         ("a {n}", [], "{n}"),
+        ("read {n} now.", words(("Lies", 0), ("jetzt", 7), (".", 0)), "Lies {n} jetzt ."),  # not after the full stop
         ("a ({n}) b", words(("A", 0), ("(", 2), (")", 4), ("B", 6)), "A ({n} ) B"),
         ("4711 cats", words(("417", 0), ("Katzen", 5)), "4711 Katzen"),
         ("4711 cats", words(("Katzen", 5)), "4711 Katzen"),

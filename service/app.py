@@ -75,8 +75,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.service = service
-    largest = max(settings.max_body_bytes, settings.max_file_bytes + FORM_BYTES)
-    app.state.bodies = ByteBudget(max(settings.max_bodies_bytes, largest))
+    app.state.bodies = ByteBudget(max(settings.max_bodies_bytes, settings.max_body_bytes))
     app.state.files = FileStore(settings.keep_files_s, settings.kept_files_bytes, clock=clock)
     app.state.file_turns = asyncio.Semaphore(FILES_AT_ONCE)
     path = settings.suggestions
@@ -155,7 +154,8 @@ async def detect(request: Request) -> Response:
 
 async def translate_file(request: Request) -> Response:
     """`POST /translate_file`: a multipart form."""
-    return await _served(request, _translate_file, _service(request).settings.max_file_bytes + FORM_BYTES)
+    most_bytes = min(_service(request).settings.max_file_bytes + FORM_BYTES, request.app.state.bodies.most)
+    return await _served(request, _translate_file, most_bytes)
 
 
 async def download_file(request: Request) -> Response:

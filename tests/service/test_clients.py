@@ -74,6 +74,7 @@ def test_translate_python(url: str) -> None:
 
 
 def test_argos_apis(url: str) -> None:
+    """Not in the extra: argostranslate installs a package `tests`, which hides ours, and much else."""
     library = pytest.importorskip("argostranslate.apis")
     assert library.LibreTranslateAPI(url + "/").translate("the dog", "en", "de") == "THE DOG"
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import html
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby, islice, pairwise
 
@@ -86,10 +86,11 @@ class Document:
         self._parts: list[str | Run] = []
         tokens = scan_all(text)
         boundaries, partners = pair(tokens)
+        closing = set(partners.values())
         begin = 0
         for n in [*boundaries, len(tokens)]:
             if begin < n:
-                self._parts.append(_run(tokens, range(begin, n), partners))
+                self._parts.append(_run(tokens, range(begin, n), partners.keys(), closing))
             if n < len(tokens):
                 self._parts.append(tokens[n].raw)
             begin = n + 1
@@ -219,9 +220,11 @@ def _within_run(token: Token) -> bool:
     return token.kind in ("text", "comment") or (token.kind == "opaque" and token.name in OPAQUE_INLINE)
 
 
-def _run(tokens: Sequence[Token], numbers: range, partners: dict[int, int]) -> str | Run:
-    """Return the run of these tokens; its plain text if there is nothing to translate."""
-    closing = {last: first for first, last in partners.items() if first in numbers}
+def _run(tokens: Sequence[Token], numbers: range, opening: Set[int], closing: Set[int]) -> str | Run:
+    """Return the run of these tokens; as it is written if there is nothing to translate.
+
+    opening, closing: the tokens that begin and end an element.
+    """
     texts: list[str] = []
     parts: dict[str, str] = {}
     opaque: set[str] = set()
@@ -234,7 +237,7 @@ def _run(tokens: Sequence[Token], numbers: range, partners: dict[int, int]) -> s
             protected = protect(_plain(token.raw), FIRST + len(parts))
             added = protected.text.removeprefix(" ") if "".join(texts[-1:]).endswith(" ") else protected.text
             parts |= protected.parts
-        elif n in partners:
+        elif n in opening:
             element = Element(token.raw, length)
             stack[-1].children.append(element)
             stack.append(element)
@@ -324,7 +327,7 @@ class Writer:
                 self._word(n)
             if begin < end:
                 self._space(begin)
-            elif child.is_mark and self._run.text[: child.begin].endswith(" ") and self.parts:
+            elif child.is_mark and self._run.text[child.begin - 1 : child.begin] == " " and self.parts:
                 self.parts.append(" ")
             self.parts.append(child.opening)
             if not child.is_mark:

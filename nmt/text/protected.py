@@ -77,14 +77,14 @@ def protect(text: str, first: int = FIRST) -> Protected:
     """Replace each protected part of `text` by a stand-in of its own, from the character `first`."""
     parts: dict[str, str] = {}
 
-    def replace(found: re.Match[str]) -> str:
+    def stand_in(found: re.Match[str]) -> str:
         number = first + len(parts)
         if number > LAST:
             return found[0]
         parts[chr(number)] = found[0]
         return chr(number)
 
-    return Protected(_PARTS.sub(replace, text), parts)
+    return Protected(_PARTS.sub(stand_in, text), parts)
 
 
 def is_restored(protected: Protected, text: str) -> bool:

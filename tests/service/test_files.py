@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from typing import Any
 
 import httpx
 import pytest
@@ -231,8 +230,3 @@ async def test_refused_requests(name: str, data: bytes, fields: dict[str, str], 
         assert (answer.status_code, answer.json()) == (status, {"error": text})
         missing = await client.post("/translate_file", data={"source": "en", "target": "de"})
         assert missing.json() == {"error": "Invalid request: missing file parameter"}
-
-
-def test_types() -> None:
-    readable: Any = documents.Text("a")
-    assert readable.sources == ["a"]

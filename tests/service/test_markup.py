@@ -181,7 +181,7 @@ def test_the_models_text_is_no_markup(text: str, attack: str) -> None:
 
 
 UNITS = ["<b>", "<b>a", "</b>", "<", "<a '", "<!--", "<!", "<code>", "<b>a</b>", "<p>", "a <i>", "&", "<b title=",
-         "<x/>a", "<pre>", "<script>", "a<img>", "=", "<a b=\""]  # fmt: skip
+         "<x/>a", "<p><b>a</b>", "a <img> b", "<pre>", "<script>", "a<img>", "=", "<a b=\""]  # fmt: skip
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from nmt.search.request import Request, SearchOptions
+from nmt.text.alignment import align, text_of
+from nmt.text.protected import Protected, is_restored, restore, restore_text
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,22 @@ class Translation:
     """whether the length limit truncated them; complete ones come first, whatever their scores"""
     truncated: bool = False
     """whether the length limit truncated the translation of a segment, even after the segment was halved"""
+
+    def restored(self, protected: Protected, source: str) -> Translation:
+        """Return the translation of `source` if this is that of the text with stand-ins in place of its parts."""
+        if is_restored(protected, self.text):
+            return self
+        words = align(self.source, self.text, self.segments)
+        return replace(
+            self,
+            source=source,
+            text=protected.fill(text_of(restore(protected, words))),
+            alternatives=tuple(restore_text(protected, text) for text in self.alternatives),
+            segments=tuple(
+                replace(segment, source=protected.fill(segment.source), text=protected.fill(segment.text))
+                for segment in self.segments
+            ),
+        )
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from nmt.search.engine import ROWS, Engine, Hypothesis, Request, Result, SearchO
 from nmt.search.pool import EnginePool
 from nmt.search.request import SearchKeywords
 from nmt.text.cleaning import clean
+from nmt.text.protected import protect
 from nmt.text.segments import Span, halve, split
 from nmt.text.special_ids import EOS, UNK
 from nmt.text.tokenizer import Tokenizer
@@ -143,6 +144,7 @@ class Translator:
         split_sentences: bool = False,
         source_language: str = "",
         target_language: str = "",
+        protect_parts: bool = False,
         progress: Callable[[float], object] | None = None,
         **search: Unpack[SearchKeywords],
     ) -> Translation: ...
@@ -156,6 +158,7 @@ class Translator:
         split_sentences: bool = False,
         source_language: str = "",
         target_language: str = "",
+        protect_parts: bool = False,
         progress: Callable[[float], object] | None = None,
         **search: Unpack[SearchKeywords],
     ) -> list[Translation]: ...
@@ -168,6 +171,7 @@ class Translator:
         split_sentences: bool = False,
         source_language: str = "",
         target_language: str = "",
+        protect_parts: bool = False,
         progress: Callable[[float], object] | None = None,
         **search: Unpack[SearchKeywords],
     ) -> Translation | list[Translation]:
@@ -175,9 +179,10 @@ class Translator:
 
         The search is the model's default with the keywords of `search_options` (beam, n_best, length_penalty, ...), or
         exactly `options`. split_sentences: translate each sentence of a line by itself, not only those of lines that
-        are too long. target_language: a code, needed if the model has several. progress: called with the share of the
-        segments that is done, 0 to 1. Raises `TranslationError` if the model fails on a text or does not translate to
-        the language, and `SearchError` for a value out of range.
+        are too long. target_language: a code, needed if the model has several. protect_parts: carry placeholders, tags,
+        addresses and numbers over unharmed, see `nmt.text.protected`. progress: called with the share of the segments
+        that is done, 0 to 1. Raises `TranslationError` if the model fails on a text or does not translate to the
+        language, and `SearchError` for a value out of range.
         """
         if self.engine is None:
             raise ValueError("translate needs an engine; give Translator one")
@@ -191,8 +196,10 @@ class Translator:
             if progress is not None:
                 progress(done / len(requests))
 
+        given = [texts] if isinstance(texts, str) else texts
+        protected = [protect(text) for text in given] if protect_parts else None
         steps = self.steps(
-            [texts] if isinstance(texts, str) else texts,
+            given if protected is None else [one.text for one in protected],
             options or self.search_options(**search),
             split_sentences=split_sentences,
             source_language=source_language,
@@ -205,6 +212,9 @@ class Translator:
                 results = self.engine.run(steps.send(results))
         except StopIteration as end:
             translations: list[Translation] = end.value
+            if protected is not None:
+                originals = zip(translations, protected, given, strict=True)
+                translations = [translation.restored(parts, text) for translation, parts, text in originals]
             return translations[0] if isinstance(texts, str) else translations
 
     def steps(

@@ -11,28 +11,33 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from service import languages, limits, schemas
+from service import answering, documents, languages, limits, pages, schemas
 from service.body import Fields, Lingering, read_fields
 from service.connections import ByteBudget, report_errors_once_a_second
 from service.cors import CORSForAll
 from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow
+from service.files import FileStore
 from service.lifecycle import Loader, Service, load_exported
 from service.metrics import Metrics, MetricsMiddleware
-from service.models import Models, Output
+from service.models import Models
 from service.settings import Settings, load_settings
+from service.suggestions import Suggestions
 
 log = logging.getLogger("service")
 
 T = TypeVar("T")
+FORM_BYTES = 64 * 1024  # of a form with a file, beside the file
+FILES_AT_ONCE = 4  # files that are unpacked in memory
 CLIENT_GONE = 499  # never reaches the client; it marks these requests in the metrics
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": schemas.ErrorBody, "description": "The request is invalid"},
@@ -68,9 +73,15 @@ def create_app(
         description="Translation with attention-based models, for all clients of LibreTranslate.",
         version="1",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's page loads its scripts from elsewhere; ours has none
+        redoc_url=None,
     )
     app.state.service = service
     app.state.bodies = ByteBudget(max(settings.max_bodies_bytes, settings.max_body_bytes))
+    app.state.files = FileStore(settings.keep_files_s, settings.kept_files_bytes, clock=clock)
+    app.state.file_turns = asyncio.Semaphore(FILES_AT_ONCE)
+    path = settings.suggestions
+    app.state.suggestions = Suggestions(Path(path), settings.max_suggestions_bytes) if path else None
     app.state.limiter = limits.RateLimiter(settings.requests_per_minute, clock)
     app.add_middleware(MetricsMiddleware, metrics=metrics)
     app.add_middleware(CORSForAll)
@@ -81,11 +92,33 @@ def create_app(
         "/translate",
         response_model=schemas.TranslateAnswer,
         responses=ERRORS,
-        openapi_extra=schemas.translate_openapi(),
+        openapi_extra=schemas.request_body(schemas.TranslateBody),
         summary="Translate a text or a list of texts",
     )(translate)
     # Before the route of FastAPI, which is for the OpenAPI page: `translate` checks its fields itself.
     app.router.routes.insert(0, PlainRoute("/translate", translate, methods=["POST"]))
+    app.post(
+        "/detect",
+        response_model=list[schemas.DetectedLanguage],
+        responses=ERRORS,
+        openapi_extra=schemas.request_body(schemas.DetectBody),
+        summary="Detect the language of a text",
+    )(detect)
+    app.post(
+        "/translate_file",
+        response_model=schemas.FileAnswer,
+        responses=ERRORS,
+        openapi_extra=schemas.request_body(schemas.FileBody, ["multipart/form-data"]),
+        summary=f"Translate a file: {', '.join(documents.FORMATS)}",
+    )(translate_file)
+    app.get("/download_file/{name}", summary="Fetch a translated file", response_class=Response)(download_file)
+    app.post(
+        "/suggest",
+        response_model=schemas.Success,
+        responses=ERRORS,
+        openapi_extra=schemas.request_body(schemas.SuggestionBody),
+        summary="Suggest a better translation",
+    )(suggest)
     app.get("/languages", response_model=list[schemas.Language], summary="List the languages and the targets of each")(
         list_languages
     )
@@ -93,8 +126,12 @@ def create_app(
     app.get("/ready", response_model=schemas.Status, summary="Readiness: 200 while the service accepts requests")(ready)
     app.get("/frontend/settings", summary="Settings for a web page: limits, keys, default languages")(frontend_settings)
     app.get("/metrics", summary="Prometheus metrics", response_class=Response)(prometheus)
+    app.get("/spec", summary="This description, as OpenAPI")(spec)
+    app.get("/docs", response_class=HTMLResponse, include_in_schema=False)(docs)
     for path, endpoint in (("/health", health), ("/ready", ready), ("/languages", list_languages)):
         app.router.add_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
+    # libretranslatepy before 2.1.4 sends a POST.
+    app.router.add_route("/languages", list_languages, methods=["POST"], include_in_schema=False)
     return app
 
 
@@ -120,26 +157,51 @@ def __getattr__(name: str) -> FastAPI:
 
 async def translate(request: Request) -> Response:
     """`POST /translate`: fields as JSON, form or query string."""
-    service: Service = request.app.state.service
-    settings = service.settings
-    ends = asyncio.get_running_loop().time() + settings.timeout_s
-    try:
-        try:
-            async with asyncio.timeout_at(ends):
-                fields = await read_fields(request, settings.max_body_bytes, request.app.state.bodies)
-        except TimeoutError:
-            raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
-        models = service.require()
-        asked = _checked(request, fields, models)
-        try:
-            async with asyncio.timeout_at(ends):
-                body = await _while_connected(request, _translation(asked, models))
-        except TimeoutError:
-            raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
-    except ClientDisconnect:
-        return Response(status_code=CLIENT_GONE)
-    service.metrics.characters.inc(sum(map(len, asked.texts)))
-    return JSONResponse(body)
+    return await _served(request, _translate)
+
+
+async def detect(request: Request) -> Response:
+    """`POST /detect`."""
+    return await _served(request, _detect)
+
+
+async def translate_file(request: Request) -> Response:
+    """`POST /translate_file`: a multipart form."""
+    most_bytes = min(_service(request).settings.max_file_bytes + FORM_BYTES, request.app.state.bodies.most)
+    return await _served(request, _translate_file, most_bytes)
+
+
+async def download_file(request: Request) -> Response:
+    """`GET /download_file/<name>`."""
+    name = request.path_params["name"]
+    content = request.app.state.files.get(name)
+    if content is None:
+        return _error(404, "Not Found")
+    # Never shown in the browser as a page of this server, whatever it contains.
+    headers = {
+        "Content-Disposition": f'attachment; filename="translated{Path(name).suffix}"',
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "sandbox",
+    }
+    return Response(content, headers=headers, media_type="application/octet-stream")
+
+
+async def suggest(request: Request) -> Response:
+    """`POST /suggest`."""
+    if request.app.state.suggestions is None:
+        return _error(403, "Suggestions are disabled on this server.")
+    return await _served(request, _suggest)
+
+
+async def spec(request: Request) -> Response:
+    """`GET /spec`."""
+    return JSONResponse(request.app.openapi())
+
+
+async def docs(request: Request) -> Response:
+    """`GET /docs`."""
+    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return HTMLResponse(pages.page(request.app.openapi()), headers=policy)
 
 
 async def list_languages(request: Request) -> Response:
@@ -173,15 +235,15 @@ async def frontend_settings(request: Request) -> Response:
         {
             "apiKeys": bool(service.settings.api_keys),
             "charLimit": service.settings.max_characters,
-            "filesTranslation": False,
+            "filesTranslation": True,
             "frontendTimeout": 500,
             "keyRequired": bool(service.settings.api_keys),
             "language": {
                 "source": {"code": source, "name": languages.name(source)},
                 "target": {"code": target, "name": languages.name(target)},
             },
-            "suggestions": False,
-            "supportedFilesFormat": [],
+            "suggestions": request.app.state.suggestions is not None,
+            "supportedFilesFormat": list(documents.FORMATS),
         }
     )
 
@@ -191,45 +253,88 @@ async def prometheus(request: Request) -> Response:
     return Response(_service(request).metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-# --- translation ---------------------------------------------------------------------------------------------------
+# --- work within a deadline ----------------------------------------------------------------------------------------
 
 
-def _checked(request: Request, fields: Fields, models: Models) -> schemas.TranslateRequest:
-    """Check the rate limit, the key and then the fields, in the protocol's order."""
+async def _served(
+    request: Request, work: Callable[[Request, Fields, Models], Awaitable[Any]], most_bytes: int | None = None
+) -> Response:
+    """Read the fields of a request and answer with what ``work`` returns, within the deadline."""
+    service = _service(request)
+    settings = service.settings
+    ends = asyncio.get_running_loop().time() + settings.timeout_s
+    try:
+        try:
+            async with asyncio.timeout_at(ends):
+                fields = await read_fields(request, most_bytes or settings.max_body_bytes, request.app.state.bodies)
+        except TimeoutError:
+            raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
+        models = service.require()
+        try:
+            async with asyncio.timeout_at(ends):
+                return JSONResponse(await _while_connected(request, work(request, fields, models)))
+        except TimeoutError:
+            raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
+    except ClientDisconnect:
+        return Response(status_code=CLIENT_GONE)
+
+
+def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
+    """Check the rate limit, then the key; return the limits of the caller's request."""
     settings = _service(request).settings
     key = schemas.api_key(fields, request.headers.get("authorization"))
     address = request.client.host if request.client else "unknown"
     caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else f"address {address}"
     request.app.state.limiter.spend(caller, schemas.cost(fields))
     limits.check_key(key, settings.api_keys)
-    allowed = schemas.RequestLimits(settings.max_characters, settings.max_batch, settings.max_alternatives)
-    return schemas.check(fields, allowed, models.languages, models.pairs)
+    return schemas.RequestLimits(
+        settings.max_characters, settings.max_batch, settings.max_alternatives, settings.max_beam
+    )
 
 
-async def _translation(asked: schemas.TranslateRequest, models: Models) -> dict[str, Any]:
-    """Translate a checked request; return the body of the answer."""
-    source, detected = asked.source, None
-    if source is None:
-        source, detected = await models.detect(asked.texts)
-        if source != asked.target and (source, asked.target) not in models.pairs:
-            raise schemas.unavailable_pair(source, asked.target)
-    if source == asked.target:
-        outputs = [Output(text, ()) for text in asked.texts]
-    else:
-        model = models.pairs[source, asked.target]
-        outputs = await model.translate(asked.texts, source, asked.target, asked.alternatives)
-    shape = _as_asked(asked)
-    body: dict[str, Any] = {"translatedText": shape([output.text for output in outputs])}
-    if detected is not None:
-        code = models.languages[source]
-        body["detectedLanguage"] = shape([{"confidence": found, "language": code} for found in detected])
-    if asked.alternatives > 0:
-        body["alternatives"] = shape([list(output.alternatives) for output in outputs])
+async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any]:
+    allowed = _admit(request, fields)
+    asked = schemas.check(fields, allowed, models.languages, models.routes)
+    body = await answering.answer(asked, models, protecting=_service(request).settings.protect)
+    _service(request).metrics.characters.inc(sum(map(len, asked.texts)))
     return body
 
 
-def _as_asked(asked: schemas.TranslateRequest) -> Callable[[list[Any]], Any]:
-    return (lambda values: values) if asked.is_list else (lambda values: values[0])
+async def _detect(request: Request, fields: Fields, models: Models) -> list[dict[str, Any]]:
+    texts = schemas.check_texts(fields, _admit(request, fields))[0]
+    ranked = await models.rank(" ".join(texts))
+    shown = [one for one in ranked if one.confidence >= schemas.LEAST_CONFIDENCE] or ranked[:1]
+    return [{"confidence": one.confidence, "language": models.languages[one.language]} for one in shown]
+
+
+async def _translate_file(request: Request, fields: Fields, models: Models) -> dict[str, str]:
+    allowed = _admit(request, fields)
+    settings = _service(request).settings
+    file, source, target = schemas.check_file(fields, models.languages, models.routes)
+    if len(file.content) > settings.max_file_bytes:
+        raise TooLarge(f"Invalid request: the file is larger than {settings.max_file_bytes} bytes")
+    extension = PurePosixPath(file.name).suffix.lower()
+    async with request.app.state.file_turns:
+        document = await asyncio.to_thread(
+            documents.read, extension, file.content, settings.max_file_bytes, settings.max_characters
+        )
+        texts = document.sources
+        size = sum(map(len, texts))
+        schemas.check_characters(size, allowed)
+        if source is None:
+            source = (await models.detect([" ".join(texts)], target))[0].language
+            if source != target and (source, target) not in models.routes:
+                raise schemas.unavailable_pair(source, target)
+        content = await answering.translate_file(document, texts, source, target, models)
+    _service(request).metrics.characters.inc(size)
+    name = request.app.state.files.put(content, extension)
+    return {"translatedFileUrl": str(request.url_for("download_file", name=name))}
+
+
+async def _suggest(request: Request, fields: Fields, models: Models) -> dict[str, bool]:
+    suggestion = schemas.check_suggestion(fields, models.languages, _admit(request, fields))
+    await asyncio.to_thread(request.app.state.suggestions.add, suggestion)
+    return {"success": True}
 
 
 async def _while_connected(request: Request, work: Awaitable[T]) -> T:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 import python_multipart  # noqa: F401  # without it Starlette's parser fails, but only at the first multipart form
@@ -20,6 +21,7 @@ from service.errors import BadRequest, TooLarge, Unavailable
 
 Fields = Mapping[str, object]
 LINGER_S, LINGER_BYTES = 2.0, 64 * 1024 * 1024
+CHUNK_BYTES = 16 * 1024
 MALFORMED = "Invalid JSON format"
 
 
@@ -113,19 +115,38 @@ def parse_form(body: bytes) -> dict[str, object]:
     return _first(pairs)
 
 
+class InMemory(MultiPartParser):
+    """A parser that writes no file to a folder for temporary ones; the body was in memory as a whole."""
+
+    spool_max_size = 1 << 40
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file of a multipart form, as the value of its field."""
+
+    name: str
+    content: bytes
+
+
 async def parse_multipart(headers: Headers, body: bytes, limit: int) -> dict[str, object]:
-    """Parse a multipart form; the first value of each field counts, files are ignored. Raises BadRequest."""
+    """Parse a multipart form; the first value of each field counts. Raises BadRequest."""
 
     async def whole() -> AsyncGenerator[bytes, None]:
-        yield body
+        for begin in range(0, len(body), CHUNK_BYTES):
+            yield body[begin : begin + CHUNK_BYTES]
+            await asyncio.sleep(0)  # the parser may take microseconds a byte
         yield b""
 
-    parser = MultiPartParser(headers, whole(), max_files=8, max_fields=1000, max_part_size=limit)
+    parser = InMemory(headers, whole(), max_files=8, max_fields=1000, max_part_size=limit)
     try:
         form = await parser.parse()
     except (MultiPartException, ValueError, KeyError):
         raise BadRequest("Invalid request: the multipart form cannot be read") from None
     fields = _first([(name, value) for name, value in form.multi_items() if isinstance(value, str)])
+    for name, value in form.multi_items():
+        if not isinstance(value, str):
+            fields.setdefault(name, Upload(value.filename or "", await value.read()))
     await form.close()
     return fields
 

@@ -39,11 +39,13 @@ def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bo
             model = _load(file, pairs, settings, threads, observer)
             models.append(model)
             model.warm_up()
+        loaded = Models(models, pivot=settings.pivot)
+        loaded.load_detector()
         # What is there now stays. Else the garbage collector would go through it again and again, torch's hundred
         # thousands of objects too, and all threads would wait: 0.1 s each time.
         gc.collect()
         gc.freeze()
-        return Models(models)
+        return loaded
     except BaseException:
         for model in models:
             model.close(1.0)

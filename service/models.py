@@ -10,11 +10,13 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from service import languages
+from service.detection import Detected, Detector, detector
 from service.errors import BadRequest
 from service.worker import Worker
 
 if TYPE_CHECKING:  # only then: torch is loaded with the models, after the server answers /health
     from nmt.search.engine import Request, Result
+    from nmt.translation import Translation
     from nmt.translator import Steps, Translator
 
 T = TypeVar("T")
@@ -25,20 +27,13 @@ WARM_UP = ("A", "The quick brown fox jumps over the lazy dog, again and again an
 
 
 @dataclass(frozen=True)
-class Output:
-    """A translated text; alternatives are distinct from it and from each other, best first."""
-
-    text: str
-    alternatives: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Search:
-    """The search settings of the service; None: as the model's file says."""
+    """Search settings, of the service or of a request; None: as the service or the model's file says."""
 
     beam: int | None = None
     length_penalty: float | None = None
     split_sentences: bool = True
+    n_best: int = 1
 
 
 class Model:
@@ -64,11 +59,15 @@ class Model:
         self._codes = {languages.normalise(code): code for pair in self.pairs for code in pair}
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix=f"text {name}")
 
-    async def translate(self, texts: Sequence[str], source: str, target: str, alternatives: int) -> list[Output]:
+    async def translate(
+        self, texts: Sequence[str], source: str, target: str, search: Search = Search()
+    ) -> list[Translation]:
         """Translate texts between two normalised codes. Raises ServiceError; when cancelled, the work is dropped."""
-        n_best = alternatives + 1
-        beam = self._search.beam and max(self._search.beam, n_best)
-        options = self._translator.search_options(beam=beam, n_best=n_best, length_penalty=self._search.length_penalty)
+        beam = search.beam or self._search.beam
+        penalty = self._search.length_penalty if search.length_penalty is None else search.length_penalty
+        options = self._translator.search_options(
+            beam=beam and max(beam, search.n_best), n_best=search.n_best, length_penalty=penalty
+        )
         steps = self._translator.steps(
             texts,
             options,
@@ -78,15 +77,15 @@ class Model:
         )
         short = sum(map(len, texts)) <= SHORT
 
-        async def advance(results: list[Result] | None) -> tuple[list[Request], list[Output] | None]:
+        async def advance(results: list[Result] | None) -> tuple[list[Request], list[Translation] | None]:
             return _advance(steps, results) if short else await self._in_pool(partial(_advance, steps, results))
 
         with self.worker.reserve(len(texts)):
-            requests, outputs = await advance(None)
-        while outputs is None:
+            requests, translations = await advance(None)
+        while translations is None:
             results = await self.worker.submit(requests)
-            requests, outputs = await advance(results)
-        return outputs
+            requests, translations = await advance(results)
+        return translations
 
     async def confidence(self, texts: Sequence[str]) -> list[float]:
         """Return for each text how much of it the model's vocabulary covers, in percent."""
@@ -99,7 +98,7 @@ class Model:
         """
         source, target = map(languages.normalise, self.pairs[0])
         for _ in range(2):
-            asyncio.run(self.translate(WARM_UP, source, target, 1))
+            asyncio.run(self.translate(WARM_UP, source, target, Search(n_best=2)))
 
     def close(self, timeout_s: float) -> None:
         """End its threads; running work has ``timeout_s`` seconds to finish."""
@@ -110,21 +109,28 @@ class Model:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
-def _advance(steps: Steps, results: list[Result] | None) -> tuple[list[Request], list[Output] | None]:
-    """Send `results` (None to start) to the translator's steps: the next requests, or the outputs at the end.
+def _advance(steps: Steps, results: list[Result] | None) -> tuple[list[Request], list[Translation] | None]:
+    """Send `results` (None to start) to the translator's steps: the next requests, or the translations at the end.
 
     The end is a plain return value, because a StopIteration cannot cross a future.
     """
     try:
         return (next(steps) if results is None else steps.send(results)), None
     except StopIteration as end:
-        return [], [Output(translation.text, translation.alternatives) for translation in end.value]
+        return [], end.value
+
+
+Route = Sequence[tuple[Model, Pair]]
 
 
 class Models:
-    """All models, by language pair; one model for each pair."""
+    """All models, by language pair; one model for each pair.
 
-    def __init__(self, models: Sequence[Model]) -> None:
+    routes: for each pair that can be translated the pairs that lead there: itself, or two through a third language
+    where no model translates it directly (and `pivot` allows that).
+    """
+
+    def __init__(self, models: Sequence[Model], *, pivot: bool = True) -> None:
         self.pairs: dict[Pair, Model] = {}
         self.languages: dict[str, str] = {}  # normalised code -> code as shown, in order
         for model in models:
@@ -134,6 +140,15 @@ class Models:
                 for code, shown in zip(pair, written, strict=True):
                     self.languages.setdefault(code, languages.ALIASES.get(shown, shown))
         self._models = tuple(models)
+        self.routes: dict[Pair, tuple[Pair, ...]] = {pair: (pair,) for pair in self.pairs}
+        for first in self.pairs if pivot else ():
+            for second in self.pairs:
+                if first[1] == second[0] and first[0] != second[1]:
+                    self.routes.setdefault((first[0], second[1]), (first, second))
+
+    def route(self, source: str, target: str) -> Route:
+        """Return the models that lead from one normalised code to another, each with its pair."""
+        return [(self.pairs[pair], pair) for pair in self.routes[source, target]]
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models)
@@ -150,17 +165,44 @@ class Models:
     def targets(self, code: str) -> list[str]:
         """Codes, as shown, that a language can be translated to: itself too, unchanged, as the protocol has it."""
         source = languages.normalise(code)
-        return [shown for target, shown in self.languages.items() if target == source or (source, target) in self.pairs]
+        return [
+            shown for target, shown in self.languages.items() if target == source or (source, target) in self.routes
+        ]
 
-    async def detect(self, texts: Sequence[str]) -> tuple[str, list[float]]:
-        """The normalised source language of texts, and how sure that is for each.
+    @property
+    def sources(self) -> list[str]:
+        """Normalised codes of the languages that something is translated from, in order."""
+        return list(dict.fromkeys(source for source, _ in self.pairs))
+
+    def load_detector(self) -> Detector | None:
+        """Return the detector of languages, loaded at the first call; None without a choice, or if not installed."""
+        return detector(tuple(self.languages)) if len(self.sources) > 1 else None
+
+    async def detect(self, texts: Sequence[str], target: str = "") -> list[Detected]:
+        """Return the source language of each text, which is to be translated to ``target`` (a normalised code).
 
         With one source language there is no choice, and the confidence tells how much of the text its model knows.
-        Raises BadRequest where there are several: then only the client can tell.
+        Raises BadRequest where there are several and no detector: then only the client can tell.
         """
-        sources = sorted({source for source, _ in self.pairs})
-        if len(sources) > 1:
-            known = ", ".join(self.languages[source] for source in sources)
-            raise BadRequest(f"auto is not supported: this server cannot detect languages, name the source ({known})")
-        model = next(model for (source, _), model in self.pairs.items() if source == sources[0])
-        return sources[0], await model.confidence(texts)
+        sources = self.sources
+        if len(sources) == 1:
+            model = next(iter(self.pairs.values()))
+            return [Detected(sources[0], share) for share in await model.confidence(texts)]
+        found = await asyncio.to_thread(self.load_detector)
+        if found is None:
+            raise self._undetectable()
+        fitting = [source for source in sources if (source, target) in self.routes]
+        return await asyncio.to_thread(found.detect, texts, fitting or sources)
+
+    async def rank(self, text: str) -> list[Detected]:
+        """Return the languages that a text may be in, best first: those that `detect` chooses from. Raises likewise."""
+        if len(self.sources) == 1:
+            return await self.detect([text])
+        found = await asyncio.to_thread(self.load_detector)
+        if found is None:
+            raise self._undetectable()
+        return await asyncio.to_thread(found.rank, text)
+
+    def _undetectable(self) -> BadRequest:
+        known = ", ".join(self.languages[source] for source in self.sources)
+        return BadRequest(f"auto is not supported: this server cannot detect languages, name the source ({known})")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from service import languages
-from service.body import Fields
+from service.body import Fields, Upload
 from service.errors import BadRequest
 from service.settings import UNLIMITED
 
 AUTO = "auto"
+LEAST_CONFIDENCE = 1.0  # percent; less likely languages are not listed
 SHOWN_CHARACTERS = 100  # of a wrong value in an error
-FORMATS = ("text",)  # HTML is not supported yet
+FORMATS = ("text", "html")
+MOST_LENGTH_PENALTY = 5.0
+MOST_DEADLINE_MS = 86_400_000
+DETAILS = ("scores", "tokens", "alignments")
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,21 @@ class TranslateRequest:
     source: str | None
     target: str
     alternatives: int
+    html: bool = False
+    beam: int | None = None
+    length_penalty: float | None = None
+    details: tuple[str, ...] = ()
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """Limits of one request: characters, texts, alternatives; -1 for no limit."""
+    """Limits of one request: characters, texts, alternatives, beam size; -1 for no limit."""
 
     characters: int
     batch: int
     alternatives: int
+    beam: int = 16
 
 
 def cost(fields: Fields) -> int:
@@ -63,21 +73,111 @@ def check(
     source = _code(fields, "source")
     target = _code(fields, "target")
     alternatives = _alternatives(fields.get("alternatives", 0), limits.alternatives)
-    if is_list:
-        _within(len(texts), limits.batch)
-    _within(sum(map(len, texts)), limits.characters)
+    _check_size(texts, is_list, limits)
+    _check_languages(fields, source, target, known)
+    wanted = fields.get("format") or FORMATS[0]
+    if wanted not in FORMATS:
+        raise BadRequest(f"{_shown(wanted)} format is not supported")
+    more = _options(fields, limits, html=wanted == "html")
+    more["alternatives"] = max(alternatives, more.get("alternatives", 0))
+    if source == AUTO:
+        return TranslateRequest(texts, is_list, None, target, **more)
+    if source != target and (source, target) not in pairs:
+        raise unavailable_pair(source, target)
+    return TranslateRequest(texts, is_list, source, target, **more)
+
+
+def _options(fields: Fields, limits: RequestLimits, *, html: bool) -> dict[str, Any]:
+    """Return the fields of a request beyond the protocol. Raises BadRequest."""
+    options: dict[str, Any] = {"html": html}
+    if "nbest" in fields:
+        options["alternatives"] = int(_number(fields, "nbest", 1, limits.alternatives + 1)) - 1
+    if "beam_size" in fields:
+        options["beam"] = int(_number(fields, "beam_size", 1, limits.beam))
+    if "length_penalty" in fields:
+        options["length_penalty"] = _number(fields, "length_penalty", 0, MOST_LENGTH_PENALTY, whole=False)
+    if "deadline_ms" in fields:
+        options["deadline_s"] = _number(fields, "deadline_ms", 1, MOST_DEADLINE_MS) / 1000
+    options["details"] = tuple(name for name in DETAILS if _flag(fields, f"return_{name}"))
+    if html and options["details"]:
+        raise BadRequest(f"Invalid request: return_{options['details'][0]} is not available for the html format")
+    return options
+
+
+def _number(fields: Fields, name: str, least: float, most: float, *, whole: bool = True) -> float:
+    value = fields[name]
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        number = float(value)
+        if not least <= number <= most or (whole and number != int(number)):
+            raise ValueError
+    except (ValueError, OverflowError):
+        kind = "a whole number" if whole else "a number"
+        raise BadRequest(f"Invalid request: {name} parameter is not {kind} from {least:g} to {most:g}") from None
+    return number
+
+
+def _flag(fields: Fields, name: str) -> bool:
+    value = fields.get(name, False)
+    if value in (True, "true", "1"):
+        return True
+    if value in (False, None, "false", "0", ""):
+        return False
+    raise BadRequest(f"Invalid request: {name} parameter is not true or false")
+
+
+def check_texts(fields: Fields, limits: RequestLimits) -> tuple[tuple[str, ...], bool]:
+    """Return the texts of a request with only these, and whether they were a list. Raises BadRequest."""
+    texts, is_list = _texts(fields.get("q"))
+    _check_size(texts, is_list, limits)
+    return texts, is_list
+
+
+def check_file(
+    fields: Fields, known: Collection[str], pairs: Collection[tuple[str, str]]
+) -> tuple[Upload, str | None, str]:
+    """Return the file of a request, and its normalised source (None: to be detected) and target. Raises BadRequest."""
+    source, target = _code(fields, "source"), _code(fields, "target")
+    file = fields.get("file")
+    if not isinstance(file, Upload):
+        raise BadRequest("Invalid request: missing file parameter")
+    if not file.content:
+        raise BadRequest("Invalid request: empty file")
+    _check_languages(fields, source, target, known)
+    if source not in (target, AUTO) and (source, target) not in pairs:
+        raise unavailable_pair(source, target)
+    return file, None if source == AUTO else source, target
+
+
+def check_characters(size: int, limits: RequestLimits) -> None:
+    """Raise BadRequest if there are too many characters."""
+    _within(size, limits.characters)
+
+
+def check_suggestion(fields: Fields, known: Collection[str], limits: RequestLimits) -> dict[str, str]:
+    """Return the fields of a suggestion: text, translation and languages, as shown. Raises BadRequest."""
+    found: dict[str, str] = {}
+    for name in ("q", "s"):
+        value = fields.get(name)
+        if not value:
+            raise BadRequest(f"Invalid request: missing {name} parameter")
+        if not isinstance(value, str):
+            raise BadRequest(f"Invalid request: {name} parameter is not a string")
+        _within(len(value), limits.characters)
+        found[name] = _valid_unicode(value)
+    source, target = _code(fields, "source"), _code(fields, "target")
+    if source == AUTO:
+        source = target  # not wrong, but not known either
+    _check_languages(fields, source, target, known)
+    return {**found, "source": str(fields["source"]), "target": str(fields["target"])}
+
+
+def _check_languages(fields: Fields, source: str, target: str, known: Collection[str]) -> None:
     if source not in known and source != AUTO:
         raise BadRequest(f"{_shown(fields['source'])} is not supported")
     if target not in known:
         raise BadRequest(f"{_shown(fields['target'])} is not supported")
-    wanted = fields.get("format") or FORMATS[0]
-    if wanted not in FORMATS:
-        raise BadRequest(f"{_shown(wanted)} format is not supported")
-    if source == AUTO:
-        return TranslateRequest(texts, is_list, None, target, alternatives)
-    if source != target and (source, target) not in pairs:
-        raise unavailable_pair(source, target)
-    return TranslateRequest(texts, is_list, source, target, alternatives)
 
 
 def unavailable_pair(source: str, target: str) -> BadRequest:
@@ -128,6 +228,12 @@ def _alternatives(value: object, most: int) -> int:
     return max(0, number)
 
 
+def _check_size(texts: tuple[str, ...], is_list: bool, limits: RequestLimits) -> None:
+    if is_list:
+        _within(len(texts), limits.batch)
+    _within(sum(map(len, texts)), limits.characters)
+
+
 def _within(size: int, limit: int) -> None:
     if limit != UNLIMITED and size > limit:
         raise BadRequest(f"Invalid request: request ({size}) exceeds text limit ({limit})")
@@ -148,11 +254,68 @@ class TranslateBody(BaseModel):
     ]
     source: Annotated[str, Field(description="language code, or auto to detect it")]
     target: Annotated[str, Field(description="language code")]
-    format: Annotated[Literal["text"], Field(description="format of the text")] = "text"
+    format: Annotated[Literal["text", "html"], Field(description="format of the text")] = "text"
     alternatives: Annotated[
         int, Field(description="number of alternative translations per text; negative counts as 0")
     ] = 0
+    nbest: Annotated[int, Field(ge=1, description="translations per text: alternatives + 1")] = 1
+    beam_size: Annotated[
+        int | None, Field(ge=1, description="hypotheses of the beam search; default: the server's")
+    ] = None
+    length_penalty: Annotated[
+        float | None,
+        Field(
+            ge=0, le=MOST_LENGTH_PENALTY, description="higher values favour longer translations; default: the server's"
+        ),
+    ] = None
+    deadline_ms: Annotated[
+        int | None, Field(ge=1, le=MOST_DEADLINE_MS, description="milliseconds after which to answer with status 504")
+    ] = None
+    return_scores: Annotated[bool, Field(description="answer with `scores`; not for html")] = False
+    return_tokens: Annotated[bool, Field(description="answer with `tokens`; not for html")] = False
+    return_alignments: Annotated[bool, Field(description="answer with `alignments`; not for html")] = False
     api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
+
+
+class DetectBody(BaseModel):
+    """Body of ``POST /detect``; the fields may also be sent as a form or in the query string."""
+
+    q: Annotated[
+        Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)],
+        Field(description="text, or several texts in one language"),
+    ]
+    api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
+
+
+class FileBody(BaseModel):
+    """Body of ``POST /translate_file``, a multipart form."""
+
+    file: Annotated[str, Field(description="the file", json_schema_extra={"format": "binary"})]
+    source: Annotated[str, Field(description="language code, or auto to detect it")]
+    target: Annotated[str, Field(description="language code")]
+    api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
+
+
+class FileAnswer(BaseModel):
+    """Answer to ``POST /translate_file``."""
+
+    translatedFileUrl: str
+
+
+class SuggestionBody(BaseModel):
+    """Body of ``POST /suggest``; the fields may also be sent as a form or in the query string."""
+
+    q: Annotated[str, Field(min_length=1, description="text")]
+    s: Annotated[str, Field(min_length=1, description="the translation that is suggested")]
+    source: Annotated[str, Field(description="language code of the text")]
+    target: Annotated[str, Field(description="language code of the translation")]
+    api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
+
+
+class Success(BaseModel):
+    """Answer to ``POST /suggest``."""
+
+    success: bool
 
 
 class DetectedLanguage(BaseModel):
@@ -171,6 +334,20 @@ class TranslateAnswer(BaseModel):
     ] = None
     alternatives: Annotated[
         list[str] | list[list[str]] | None, Field(description="only if alternatives were requested")
+    ] = None
+
+    pivot: Annotated[
+        str | list[str | None] | None,
+        Field(description="the language in between, where no model translates the pair directly"),
+    ] = None
+    scores: Annotated[Any, Field(description="confidences, 0 to 1: of the text, its alternatives, its words")] = None
+    tokens: Annotated[Any, Field(description="subword pieces and their log-probabilities, for each segment")] = None
+    alignments: Annotated[
+        Any,
+        Field(
+            description="words: [begin, end, source begin, source end] in characters; "
+            "subwords: for each segment [target piece, source piece, weight]"
+        ),
     ] = None
 
 
@@ -194,11 +371,10 @@ class ErrorBody(BaseModel):
     error: str
 
 
-def translate_openapi() -> dict[str, Any]:
-    """Return the request body for the OpenAPI page, which FastAPI cannot derive: the route parses the body itself."""
-    schema = TranslateBody.model_json_schema()
-    kinds: Mapping[str, Any] = {
-        kind: {"schema": schema}
-        for kind in ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
-    }
-    return {"requestBody": {"required": True, "content": kinds}}
+FORMS = ("application/json", "application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def request_body(model: type[BaseModel], kinds: Sequence[str] = FORMS) -> dict[str, Any]:
+    """Return a request body for the OpenAPI page, which FastAPI cannot derive: the routes parse their bodies."""
+    content: Mapping[str, Any] = {kind: {"schema": model.model_json_schema()} for kind in kinds}
+    return {"requestBody": {"required": True, "content": content}}

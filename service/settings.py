@@ -66,15 +66,34 @@ class Settings(BaseSettings):
         True,
         description="translate each sentence by itself; false: a whole line at once, unless it is too long",
     )
+    protect: bool = Field(
+        True,
+        description="carry placeholders, tags, addresses and numbers over unharmed; false: leave them to the model",
+    )
+    pivot: bool = Field(
+        True, description="translate through a third language where no model translates a pair directly"
+    )
 
     max_characters: Limit = Field(
         100_000, description="characters per request, all its texts together; -1 for no limit"
     )
     max_batch: Limit = Field(1000, description="texts per request; -1 for no limit")
     max_alternatives: int = Field(5, ge=0, le=32, description="largest number of alternatives that may be requested")
+    max_beam: int = Field(16, ge=1, le=64, description="largest beam size that may be requested")
     max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="bytes per request body")
     max_bodies_bytes: int = Field(
         64 * 1024 * 1024, ge=1024, description="bytes of all request bodies that are on the way; beyond it, status 503"
+    )
+    max_file_bytes: int = Field(
+        10 * 1024 * 1024, ge=1024, description="bytes of a file to be translated; unpacked, ten times as many"
+    )
+    kept_files_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, description="bytes of all translated files that are kept in memory to be fetched"
+    )
+    keep_files_s: float = Field(3600.0, gt=0, le=86_400, description="seconds that a translated file is kept")
+    suggestions: str = Field("", description="file that suggested translations are appended to; none: they are refused")
+    max_suggestions_bytes: int = Field(
+        64 * 1024 * 1024, ge=0, description="size from which that file takes no more suggestions"
     )
     max_connections: int = Field(
         1000,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Hashable, Sequence
@@ -13,6 +14,7 @@ from typing import Any, cast
 import httpx
 from fastapi import FastAPI
 
+from nmt.text.cleaning import clean
 from service.app import create_app
 from service.metrics import Metrics
 from service.models import Model, Models
@@ -97,11 +99,50 @@ class FakeEngine:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Attention of each piece to the one of the same place."""
+
+    size: int
+
+    def tolist(self) -> list[list[float]]:
+        return [[float(row == column) for column in range(self.size)] for row in range(self.size)]
+
+
+@dataclass(frozen=True)
+class FakeSegment:
+    """A line in upper case, word by word."""
+
+    source: str
+    text: str
+    complete: bool = True
+
+    @property
+    def source_pieces(self) -> list[str]:
+        return [*(f"▁{word}" for word in self.source.split()), "</s>"]
+
+    @property
+    def target_pieces(self) -> list[str]:
+        return [*(f"▁{word}" for word in self.text.split()), "</s>"]
+
+    @property
+    def token_log_probs(self) -> list[float]:
+        return [math.log(0.5)] * len(self.target_pieces)
+
+    @property
+    def attention(self) -> Identity:
+        return Identity(len(self.target_pieces))
+
+
+@dataclass(frozen=True)
 class FakeTranslation:
     """A text in upper case."""
 
+    source: str
     text: str
     alternatives: tuple[str, ...]
+    segments: tuple[FakeSegment, ...] = ()
+    score: float = 0.5
+    alternative_scores: tuple[float, ...] = ()
 
 
 class FakeTranslator:
@@ -121,8 +162,16 @@ class FakeTranslator:
         results = iter(
             (yield [FakeRequest(next(self._keys), line, others) for text in lines for line in text if line.strip()])
         )
-        found = ["\n".join(next(results).text if line.strip() else line for line in text) for text in lines]
-        return [FakeTranslation(text, tuple(f"{text} {n}" for n in range(1, others + 1))) for text in found]
+        translations = []
+        for text, parts in zip(texts, lines, strict=True):
+            found = [next(results).text if line.strip() else line for line in parts]
+            segments = [
+                FakeSegment(clean(line), clean(new)) for line, new in zip(parts, found, strict=True) if line.strip()
+            ]
+            whole = "\n".join(found)
+            alternatives = tuple(f"{whole} {n}" for n in range(1, others + 1))
+            translations.append(FakeTranslation(text, whole, alternatives, tuple(segments), 0.5, (0.25,) * others))
+        return translations
 
     def coverage(self, text: str) -> float:
         return COVERAGE / 100
@@ -147,7 +196,7 @@ def fake_models(
         )
         worker.start()
         models.append(Model(f"fake{number}.pt", pairs, cast(Any, FakeTranslator()), worker))
-    return Models(models)
+    return Models(models, pivot=settings.pivot)
 
 
 def fake_app(

@@ -105,8 +105,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
             tokens = world.sum(batch.target_tokens)
             (loss / tokens).backward()
             world.sum_gradients(state.model)
-            norm = nn.utils.clip_grad_norm_(state.model.parameters(), options.clip_norm)
-            update(state.model, state.optimizer, state.average, norm)
+            norm = update(state.model, state.optimizer, state.average, options.clip_norm)
             state.optimizer.zero_grad(set_to_none=True)
             progress.step += 1
             bar.step(progress.step, state.sampler.epoch, tokens, nll, batch.target_tokens, lr, norm)

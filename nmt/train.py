@@ -35,12 +35,12 @@ from nmt.model.training import for_training
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine
 from nmt.training.bounds import reason_to_stop, used
-from nmt.training.checkpoint import save_checkpoint
 from nmt.training.distributed import Processes
 from nmt.training.loss import batch_loss
 from nmt.training.optim import WeightAverage, get_lr, make_optimizer, update
 from nmt.training.run_folder import describe_model, load_tokenizer, samples, start_run
 from nmt.training.run_log import RunLog
+from nmt.training.saving import BackgroundWriter
 from nmt.training.state import Progress, TrainState
 from nmt.training.validation import Validator
 from nmt.translator import Translator
@@ -97,7 +97,8 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
     batches = endless_batches(config, corpus, state.sampler)
     progress, validated = state.progress, -1
     state.model.train()
-    with Stop() as stop, log.bar(options, progress, partial(used, options, state)) as bar:
+    bar_of_run = log.bar(options, progress, partial(used, options, state))
+    with Stop() as stop, BackgroundWriter() as writer, bar_of_run as bar:
         while not progress.finished:
             lr = set_learning_rate(config, state)
             batch = next(batches).to(world.device)
@@ -105,23 +106,24 @@ def train(config: Config, folder: Path, resume: bool = False) -> Progress:
             tokens = world.sum(batch.target_tokens)
             (loss / tokens).backward()
             world.sum_gradients(state.model)
-            norm = nn.utils.clip_grad_norm_(state.model.parameters(), options.clip_norm)
-            update(state.model, state.optimizer, state.average, norm)
+            norm = update(state.model, state.optimizer, state.average, options.clip_norm)
             state.optimizer.zero_grad(set_to_none=True)
+            writer.check()
             progress.step += 1
             bar.step(progress.step, state.sampler.epoch, tokens, nll, batch.target_tokens, lr, norm)
             if progress.step % options.validate_every == 0:
-                validate(config, corpus, state, validator, folder, log)
+                validate(config, corpus, state, validator, folder, log, writer)
                 validated = progress.step
-                save(state, folder, world)
+                save(state, folder, world, writer)
             if world.any(bool(stop.signal)):
-                save(state, folder, world)
+                save(state, folder, world, writer)
+                writer.wait()
                 log.say(f"stopped at step {progress.step}; to go on: {command_to_resume(folder)}")
                 raise SystemExit(128 + (stop.signal or signal.SIGTERM))
             progress.finished = reason_to_stop(options, state)
         if validated != progress.step:
-            validate(config, corpus, state, validator, folder, log)
-        save(state, folder, world)
+            validate(config, corpus, state, validator, folder, log, writer)
+        save(state, folder, world, writer)
     log.say(
         f"finished at step {progress.step} ({progress.finished}), {state.seconds / 60:.1f} min: best validation BLEU "
         f"{progress.best_bleu:.2f} at step {progress.best_step} [{progress.signature}] in {folder / 'best.pt'}"
@@ -160,10 +162,10 @@ def restore(state: TrainState, folder: Path, corpus: PreparedCorpus) -> None:
     state.restore(folder / "last.pt")
 
 
-def save(state: TrainState, folder: Path, world: Processes) -> None:
-    """Write the run folder's last checkpoint, in one of the processes."""
+def save(state: TrainState, folder: Path, world: Processes, writer: BackgroundWriter) -> None:
+    """Save the run's state in the run folder, in one of the processes."""
     if world.rank == 0:
-        state.save(folder / "last.pt")
+        writer.save(folder / "last.pt", state.content())
 
 
 def set_learning_rate(config: Config, state: TrainState) -> float:
@@ -216,7 +218,13 @@ def make_validator(config: Config, corpus: PreparedCorpus, device: torch.device)
 
 
 def validate(
-    config: Config, corpus: PreparedCorpus, state: TrainState, validator: Validator, folder: Path, log: RunLog
+    config: Config,
+    corpus: PreparedCorpus,
+    state: TrainState,
+    validator: Validator,
+    folder: Path,
+    log: RunLog,
+    writer: BackgroundWriter,
 ) -> None:
     """Score the averaged weights, and save them if they are the best so far."""
     with state.averaged_weights() as model:
@@ -224,7 +232,7 @@ def validate(
         best = state.progress.count_validation(scores)
         if best and not log.quiet:  # in one of the processes
             info = describe_model(config, corpus, state, scores, validator.device)
-            save_checkpoint(folder / "best.pt", {"model": model.state_dict(), "info": info})
+            writer.save(folder / "best.pt", {"model": model.state_dict(), "info": info})
     log.validation(state.progress.step, scores, best)
 
 

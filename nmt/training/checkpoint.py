@@ -26,9 +26,18 @@ _MAGIC = b"NMTCKPT1"
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain values to `path`, whole or not at all."""
+    write_checkpoint(path, checkpoint_bytes(content))
+
+
+def checkpoint_bytes(content: dict[str, Any]) -> bytes:
+    """Return what follows the digest in a checkpoint file: a copy of tensors and plain values, and the version."""
     buffer = io.BytesIO()
     torch.save({"format_version": FORMAT_VERSION, **content}, buffer)
-    data = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def write_checkpoint(path: Path, data: bytes) -> None:
+    """Write what `checkpoint_bytes` returned to `path`, whole or not at all."""
     with atomic_write(path) as file:
         file.write(_MAGIC + hashlib.sha256(data).digest())
         file.write(data)

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from nmt import kernels
+
 
 def make_optimizer(
     model: nn.Module, learning_rate: float, weight_decay: float, betas: tuple[float, float]
@@ -56,9 +58,14 @@ class WeightAverage:
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move the average towards the model's weights."""
+        weights = [p.detach() for p in model.parameters()]
+        torch._foreach_lerp_(list(self.average.values()), weights, 1.0 - self.next_decay())
+
+    def next_decay(self) -> float:
+        """Count an update, and return its decay."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in model.parameters()], 1.0 - decay)
+        return decay
 
     @torch.no_grad()
     def swap(self, model: nn.Module) -> None:
@@ -81,15 +88,55 @@ class WeightAverage:
                 self.updates = value
 
 
-def update(model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage, norm: Tensor) -> None:
-    """Update the weights and their average, unless the gradient's `norm` is not finite.
+def update(model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage, clip_norm: float) -> Tensor:
+    """Clip the gradient, and update the weights and their average; returns the norm that the gradient had.
 
-    On a GPU the optimiser's kernel decides that, because the host would have to wait for the norm. The average is then
-    updated with the weights as they are.
+    If that is not finite, nothing is updated. On a GPU the optimiser's kernel decides that, because the host would have
+    to wait for the norm; the average is then updated with the weights as they are. On a CPU a C++ kernel does all in
+    one pass, from the second update on (in the first the optimiser makes its state), with the same result up to
+    rounding.
     """
+    norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     if norm.is_cuda:
         optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
     elif not torch.isfinite(norm):
-        return
+        return norm
+    elif kernels.load() and all(_fits(p, optimizer) for p in model.parameters()):
+        _update_in_one_pass(model, optimizer, average, min(1.0, clip_norm / (float(norm) + 1e-6)))
+        return norm
+    nn.utils.clip_grads_with_norm_(model.parameters(), clip_norm, norm)
     optimizer.step()
     average.update(model)
+    return norm
+
+
+def _fits(parameter: Tensor, optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether the kernel can update `parameter`: it has a gradient and state, all float32 in one block."""
+    state = optimizer.state.get(parameter)
+    if not state or parameter.grad is None:
+        return False
+    tensors = (parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])
+    return all(x.dtype == torch.float32 and x.is_cpu and x.is_contiguous() for x in (*tensors, state["step"]))
+
+
+@torch.no_grad()
+def _update_in_one_pass(
+    model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage, scale: float
+) -> None:
+    """Do what the gradient's product with `scale`, `optimizer.step` and `average.update` do."""
+    averages = dict(zip(model.parameters(), average.average.values(), strict=True))
+    to_average = 1.0 - average.next_decay()
+    for group in optimizer.param_groups:
+        states = [[optimizer.state[p][name] for p in group["params"]] for name in ("exp_avg", "exp_avg_sq", "step")]
+        torch.ops.nmt.adamw(
+            group["params"],
+            [p.grad for p in group["params"]],
+            *states,
+            [averages[p] for p in group["params"]],
+            scale,
+            group["lr"],
+            *group["betas"],
+            group["eps"],
+            group["weight_decay"],
+            to_average,
+        )

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from nmt.corpus.batching import BucketSampler
 from nmt.errors import CheckpointError
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.checkpoint import load_checkpoint, save_checkpoint
+from nmt.training.checkpoint import load_checkpoint
 from nmt.training.optim import WeightAverage
 from nmt.training.validation import Scores
 
@@ -73,11 +74,11 @@ class TrainState:
         """Wall time of the run so far, earlier sessions included."""
         return time.monotonic() - self._started
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint, whole or not at all."""
+    def content(self) -> dict[str, Any]:
+        """Return the content of a checkpoint; tensors are not copied."""
         self.progress.seconds = self.seconds
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        content = {
+        return {
             "progress": asdict(self.progress),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -85,10 +86,9 @@ class TrainState:
             "sampler": self.sampler.state_dict(),
             "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
         }
-        save_checkpoint(path, content)
 
     def restore(self, path: Path) -> None:
-        """Continue from what `save` wrote; raises `CheckpointError` if it belongs to another model or corpus."""
+        """Continue from the checkpoint `path`; raises `CheckpointError` if it belongs to another model or corpus."""
         content = load_checkpoint(path)
         try:
             self.model.load_state_dict(content["model"])

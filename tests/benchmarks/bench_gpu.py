@@ -179,10 +179,9 @@ def train(size: str, tokens: int, length: int, peak: float, count: int = 20) -> 
         there = batch.to(CUDA)
         loss, _ = batch_loss(model, there, 0.1, torch.bfloat16)
         (loss / there.target_tokens).backward()
-        norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        norm = update(model, optimizer, average, 1.0)
         if wait:
             float(norm)
-        update(model, optimizer, average, norm)
         optimizer.zero_grad(set_to_none=True)
 
     def steps(wait: bool) -> None:

@@ -24,7 +24,10 @@ RUN pip --python /opt/venv/bin/python install --no-deps --extra-index-url "${TOR
 # --- kernels: optional, left out where no compiler can be installed ---------------
 FROM torch AS kernels
 RUN (apt-get update && apt-get install -y --no-install-recommends g++) || echo "no compiler: the image works without kernels"
-COPY nmt/ /src/nmt/
+# Only what the build needs, so that other changes do not build them again.
+COPY nmt/__init__.py /src/nmt/
+COPY nmt/kernels/__init__.py nmt/kernels/__main__.py nmt/kernels/build.py /src/nmt/kernels/
+COPY nmt/kernels/csrc/ /src/nmt/kernels/csrc/
 RUN cd /src && mkdir -p nmt/kernels/lib && /opt/venv/bin/python -m nmt.kernels
 
 # --- packages -----------------------------------------------------------------

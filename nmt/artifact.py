@@ -130,6 +130,11 @@ class Artifact:
     kernels: str = ""
     """why the search is not computed by the C++ kernels (`nmt/kernels`); empty if it is"""
 
+    @property
+    def kernels_advice(self) -> str:
+        """Why there are no kernels, if building them may help; else empty."""
+        return self.kernels if "python -m nmt.kernels" in self.kernels else ""
+
 
 def load(path: str | os.PathLike[str], device: str | torch.device = "cpu", dtype: str | None = None) -> Artifact:
     """Load an exported file to `device` (auto, cpu, cuda, cuda:N).

@@ -42,6 +42,8 @@ def load_model(path: str | os.PathLike[str], device: str = "auto", dtype: str | 
 def load_from(options: argparse.Namespace, path: Path | None = None) -> Artifact:
     """Load MODEL, or the model at `path`, for a command; note on stderr if it is computed in another type.
 
+    At a terminal, also note if the kernels can be built.
+
     Sets the threads as the options say, and the process to keep freed memory.
     """
     keep_freed_memory()
@@ -51,6 +53,8 @@ def load_from(options: argparse.Namespace, path: Path | None = None) -> Artifact
     if model.dtype != artifact.DTYPES[model.manifest.dtype] and options.dtype is None:
         kind = str(model.dtype).removeprefix("torch.")
         print(f"note: {path or options.model}: {model.manifest.dtype} is computed in {kind} here", file=sys.stderr)
+    if model.kernels_advice and sys.stderr.isatty():
+        print(f"note: C++ kernels, which are several times as fast: {model.kernels_advice}", file=sys.stderr)
     return model
 
 

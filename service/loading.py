@@ -55,6 +55,8 @@ def load_models(settings: Settings, observer: Observer, stopped: Callable[[], bo
 def _load(file: Path, pairs: Sequence[Pair], settings: Settings, threads: int, observer: Observer) -> Model:
     dtype = None if settings.dtype == "stored" else settings.dtype
     loaded = artifact.load(file, settings.device, dtype)
+    if loaded.kernels_advice:
+        log.info("C++ kernels, which are several times as fast: %s", loaded.kernels_advice)
     engines = settings.engines or _fastest(loaded, settings, threads)
     if loaded.device.type != "cpu":
         engines = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import json
@@ -257,6 +258,20 @@ def test_errors_of_the_real_command(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nmt.export", str(tmp_path / "x")]
     wrong = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert one_line(wrong.returncode, wrong.stderr).endswith("no such run folder")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["", "turned off by NMT_KERNELS=off", "no kernel for input feeding", "not built: run `python -m nmt.kernels`"],
+)
+def test_kernels_that_can_be_built_are_noted_at_a_terminal(
+    run: Run, model: str, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    loaded = dataclasses.replace(loading.load_model(model), kernels=reason)
+    monkeypatch.setattr(loading, "load_model", lambda *_: loaded)
+    assert "kernels" not in run(translate.main, model)[2]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert ("kernels" in run(translate.main, model)[2]) == ("not built" in reason)
 
 
 # --- evaluate ---------------------------------------------------------------------------------------------------------

@@ -62,5 +62,6 @@ def _load() -> str:
     try:
         torch.ops.load_library(path)
     except (OSError, RuntimeError) as error:
-        return f"{path.name} cannot be loaded: {str(error).splitlines()[0][:200]}"
+        why = str(error).splitlines()[0][:200]
+        return f"{path.name} cannot be loaded ({why}): remove it and run `python -m nmt.kernels`"
     return ""

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -43,6 +44,9 @@ def build() -> list[Path]:
     try:
         if missing:
             LIBRARIES.mkdir(exist_ok=True)
+            for left in LIBRARIES.glob("tmp*"):  # of builds that were killed; younger ones may be running
+                if left.stat().st_mtime < time.time() - 3600:
+                    shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=LIBRARIES) as folder:
                 _build(Path(folder), missing)
         for path in LIBRARIES.glob("nmt-*.so"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,8 @@ import pytest
 
 from nmt import kernels
 from nmt.kernels import __main__, build
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -60,7 +64,7 @@ def test_without_a_compiler_one_line_says_so(
     compiler: str, empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CXX", compiler)
-    __main__.main()
+    __main__.main([])
     assert compiler in capsys.readouterr().out
     assert not list(empty.glob("*"))
 
@@ -74,6 +78,38 @@ def test_a_present_library_is_not_built_again_and_old_ones_go(empty: Path, monke
     old.touch()
     assert build.build() == [kernels.library(capability) for capability in kernels.CAPABILITIES]
     assert not old.exists()
+
+
+def test_folders_of_killed_builds_go(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    for name in ("tmpold", "tmpnew"):
+        (empty / name).mkdir(parents=True)
+    os.utime(empty / "tmpold", (0, 0))
+    with pytest.raises(build.CannotBuild):
+        build.build()
+    assert [path.name for path in empty.iterdir()] == ["tmpnew"]
+
+
+def test_the_image_builds_them_from_few_files(tmp_path: Path) -> None:
+    """Those that the Dockerfile copies for it are enough."""
+    copies = [
+        line.split()
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY nmt/") and " /src/" in line
+    ]
+    assert copies
+    for _, *sources, target in copies:
+        folder = tmp_path / target.removeprefix("/src/")
+        for source in sources:
+            if source.endswith("/"):
+                shutil.copytree(ROOT / source, folder)
+            else:
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, folder)
+    environment = {**os.environ, "CXX": "no-such-compiler"}
+    command = [sys.executable, "-m", "nmt.kernels"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert "no-such-compiler" in done.stdout, done.stderr
 
 
 def test_importing_loads_no_library() -> None:

@@ -83,14 +83,14 @@ class Lstm {
     const float *i = gates, *f = gates + size, *g = gates + 2 * size, *o = gates + 3 * size;
     bool norm = cell_norm.defined();
     for_vectors(size, [&](int64_t j, int64_t count) {
-      Vec cell = sigmoid(load(f + j, count)) * load(c + j, count) + sigmoid(load(i + j, count)) * fast_tanh(load(g + j, count));
+      Vec cell = sigmoid(load(f + j, count)) * load(c + j, count) + sigmoid_tanh(load(i + j, count), load(g + j, count));
       store(next_c + j, cell, count);
-      if (!norm) store(next_h + j, sigmoid(load(o + j, count)) * fast_tanh(cell), count);
+      if (!norm) store(next_h + j, sigmoid_tanh(load(o + j, count), cell), count);
     });
     if (!norm) return;
     cell_norm(next_c, next_h, size);
     for_vectors(size, [&](int64_t j, int64_t count) {
-      store(next_h + j, sigmoid(load(o + j, count)) * fast_tanh(load(next_h + j, count)), count);
+      store(next_h + j, sigmoid_tanh(load(o + j, count), load(next_h + j, count)), count);
     });
   }
 

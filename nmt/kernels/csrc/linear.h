@@ -21,7 +21,7 @@ using Tensors = c10::Dict<std::string, Tensor>;
 
 constexpr int64_t kPanel = 64;  // outputs of a panel of packed weights
 constexpr int64_t kBlock = 64;  // rows of one product
-constexpr int64_t kDepth = 256; // inputs of one int8 product
+constexpr int64_t kDepth = 512; // inputs of one int8 product
 constexpr int64_t kRows = 8;    // numbers of rows are rounded up to it, so that few products have to be generated
 
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -156,7 +156,7 @@ class Linear {
       scale[i] = (top < 1e-12f ? 1e-12f : top) / 127.f;
       uint8_t* to = x + i * depth_;
       for (const Segment& part : input) {
-        round_row(part.data + i * part.ld, scale[i], part.width, to);
+        round_row(part.data + i * part.ld, 1.f / scale[i], part.width, to);
         to += part.width;
       }
       std::memset(to, 0, x + (i + 1) * depth_ - to);  // times weights that are zero
@@ -165,8 +165,8 @@ class Linear {
   }
 
   // Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the lowest bits.
-  static void round_row(const float* __restrict from, const float scale, int64_t n, uint8_t* __restrict to) {
-    for (int64_t j = 0; j < n; ++j) to[j] = static_cast<uint8_t>(std::bit_cast<int32_t>(from[j] / scale + 12582912.f) + 128);
+  static void round_row(const float* __restrict from, const float factor, int64_t n, uint8_t* __restrict to) {
+    for (int64_t j = 0; j < n; ++j) to[j] = static_cast<uint8_t>(std::bit_cast<int32_t>(from[j] * factor + 12582912.f) + 128);
   }
 
   void narrow(const std::vector<Segment>& input, int64_t n, at::BFloat16* x) const {
@@ -216,7 +216,7 @@ class Linear {
     const auto* panels = packed_.const_data_ptr<int8_t>();
     alignas(64) int32_t sums[kBlock * kPanel];
     for_tiles(n, [&](int64_t o, int64_t first, int64_t rows) {
-      for (int64_t k = 0; k < depth_; k += kDepth)  // so that both operands stay in the first-level cache
+      for (int64_t k = 0; k < depth_; k += kDepth)  // so that the operands stay in the nearest caches
         at::native::cpublas::brgemm(
             rows, kPanel, std::min(kDepth, depth_ - k), depth_, kPanel, kPanel, k > 0, x + first * depth_ + k,
             reinterpret_cast<const signed char*>(panels + o * depth_ + k * kPanel), sums);

@@ -40,33 +40,37 @@ NMT_INLINE float sum_lanes(Vec value) {
   return at::vec::vec_reduce_all<float>([](Vec& a, Vec& b) { return a + b; }, value);
 }
 
-inline float max_lanes(Vec value) {
-  float lanes[kLanes], highest = kNever;
-  value.store(lanes);
-  for (float lane : lanes) highest = lane > highest || std::isnan(lane) ? lane : highest;
-  return highest;
+NMT_INLINE float max_lanes(Vec value) {
+  return at::vec::vec_reduce_all<float>([](Vec& a, Vec& b) { return at::vec::maximum(a, b); }, value);
 }
 
-// exp(x) = 2^n e^r with n = round(x / ln 2) and r = x - n ln 2 in +-0.35, where a polynomial gives e^r to 2 units in the
-// last place. x is limited to +-87, for which 2^n is a normal number; NaN stays NaN.
-NMT_INLINE Vec fast_exp(Vec x) {
+// exp(x) = 2^n e^r with n = round(x / ln 2) and r = x - n ln 2 in +-0.35, where a polynomial, fitted to the least relative
+// error, gives e^r to 2 units in the last place. x must be within +-87, for which 2^n is a normal number, or NaN.
+NMT_INLINE Vec exp_within_range(Vec x) {
   using Int = at::vec::Vectorized<int32_t>;
-  x = at::vec::clamp(x, Vec(-87.f), Vec(87.f));
   // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the lowest bits.
   Vec shifted = at::vec::fmadd(x, Vec(1.44269504f), Vec(12582912.f)), n = shifted - Vec(12582912.f);
-  Vec r = at::vec::fmadd(n, Vec(-0.693145752f), x);
-  r = at::vec::fmadd(n, Vec(-1.42860677e-6f), r);
-  Vec y(1.f / 720.f);
-  for (float coefficient : {1.f / 120.f, 1.f / 24.f, 1.f / 6.f, 0.5f, 1.f, 1.f}) y = at::vec::fmadd(y, r, Vec(coefficient));
+  Vec r = at::vec::fmadd(n, Vec(-0.693147181f), x), y(0.00831250101f);
+  for (float coefficient : {0.0418903306f, 0.166671157f, 0.499992311f, 1.f, 1.f}) y = at::vec::fmadd(y, r, Vec(coefficient));
   // Added to the exponent of y; the shift drops the constant.
   Int power = at::vec::cast<int32_t, float>(shifted) << Int(23);
   return at::vec::cast<float, int32_t>(at::vec::cast<int32_t, float>(y) + power);
 }
 
+// exp(x) with x limited to +-87; NaN stays NaN.
+NMT_INLINE Vec fast_exp(Vec x) { return exp_within_range(at::vec::clamp(x, Vec(-87.f), Vec(87.f))); }
+
 NMT_INLINE Vec sigmoid(Vec x) { return Vec(1.f) / (Vec(1.f) + fast_exp(x.neg())); }
 
 // tanh(x) = 2 sigmoid(2x) - 1, with an absolute error of 1e-6
 NMT_INLINE Vec fast_tanh(Vec x) { return Vec(2.f) * sigmoid(x + x) - Vec(1.f); }
+
+// sigmoid(x) tanh(y) = (1 - e^(-2y)) / ((1 + e^-x) (1 + e^(-2y))), as divisions take longest. y is limited to +-10, where
+// tanh is +-1 in float32, so that the product only overflows where sigmoid(x) is 0.
+NMT_INLINE Vec sigmoid_tanh(Vec x, Vec y) {
+  Vec one(1.f), e = exp_within_range(at::vec::clamp(y * Vec(-2.f), Vec(-20.f), Vec(20.f)));
+  return (one - e) / ((one + fast_exp(x.neg())) * (one + e));
+}
 
 // Scratch memory of one call. It is kept by the thread from call to call, since fresh pages would have to be zeroed.
 class Scratch {

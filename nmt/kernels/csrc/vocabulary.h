@@ -24,7 +24,8 @@ struct Constraint {
 struct Continuations {
   std::vector<float> values;  // K, best first: logits, then log-probabilities
   std::vector<int64_t> pieces;
-  float eos = kNever, highest = kNever, sum = 0.f;
+  float eos = kNever;
+  float reference = kNever, sum = 0.f;  // sum of e^(logit - reference)
 
   void insert(float value, int64_t piece) {
     size_t at = values.size() - 1;
@@ -65,7 +66,7 @@ class Vocabulary {
       for (int64_t i = 0; i < n; ++i) strip(logits[i], first, count, constraints[i], best[i]);
     }
     for (auto& row : best) {
-      float normaliser = row.highest + std::log(row.sum);
+      float normaliser = row.reference + std::log(row.sum);
       for (float& value : row.values) value = std::isnan(normaliser) ? normaliser : value - normaliser;
       row.eos -= normaliser;
     }
@@ -75,20 +76,7 @@ class Vocabulary {
  private:
   // Adds the logits of the pieces first..first+count-1 to what is known of a row.
   static void strip(float* logits, int64_t first, int64_t count, const Constraint& constraint, Continuations& row) {
-    Vec tops(kNever);
-    for_vectors(count, [&](int64_t j, int64_t lanes) {
-      tops = at::vec::maximum(tops, Vec::set(Vec(kNever), load(logits + j, lanes), lanes));
-    });
-    float top = max_lanes(tops);
-    if (better(top, row.highest)) {
-      row.sum *= std::exp(row.highest - top);
-      row.highest = top;
-    }
-    Vec sums(0.f), highest(row.highest);
-    for_vectors(count, [&](int64_t j, int64_t lanes) {
-      sums = sums + Vec::set(Vec(0.f), fast_exp(load(logits + j, lanes) - highest), lanes);
-    });
-    row.sum += sum_lanes(sums);
+    float top = add_to_sum(logits, count, row);
     if (first == 0) row.eos = logits[kEos];
     if (constraint.forced != kPad) {
       if (first <= constraint.forced && constraint.forced < first + count)
@@ -106,6 +94,25 @@ class Vocabulary {
       for (int64_t i = j; i < j + lanes; ++i)
         if (better(logits[i], row.values.back())) row.insert(logits[i], first + i);
     }
+  }
+
+  // Adds e^(logit - reference) to the sum of a row; returns the highest logit. The reference is the highest logit of the
+  // first strip, and changes only where the sum could overflow, so that there is one pass over the others.
+  static float add_to_sum(const float* logits, int64_t count, Continuations& row) {
+    Vec tops(kNever), sums(0.f), reference(row.reference);
+    for_vectors(count, [&](int64_t j, int64_t lanes) {
+      Vec x = load(logits + j, lanes);
+      tops = at::vec::maximum(tops, Vec::set(Vec(kNever), x, lanes));
+      sums = sums + Vec::set(Vec(0.f), fast_exp(x - reference), lanes);
+    });
+    float top = max_lanes(tops);
+    if (top > row.reference + 60.f) {
+      row.sum *= std::exp(row.reference - top);
+      row.reference = top;
+      return add_to_sum(logits, count, row);
+    }
+    row.sum += sum_lanes(sums);
+    return top;
   }
 
   static constexpr int kAllZero = static_cast<int>((int64_t{1} << kLanes) - 1);

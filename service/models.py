@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,6 +34,7 @@ class Search:
     length_penalty: float | None = None
     split_sentences: bool = True
     n_best: int = 1
+    stop_at: int = 0
 
 
 class Model:
@@ -68,6 +69,8 @@ class Model:
         options = self._translator.search_options(
             beam=beam and max(beam, search.n_best), n_best=search.n_best, length_penalty=penalty
         )
+        if self._search.stop_at:  # no fewer than are asked for, and no more than there can be
+            options = replace(options, stop_at=min(max(self._search.stop_at, search.n_best), options.beam))
         steps = self._translator.steps(
             texts,
             options,

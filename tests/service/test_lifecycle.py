@@ -273,10 +273,11 @@ async def test_when_the_drain_time_is_over_the_rest_gets_an_error() -> None:
         engine.gate.set()
 
 
-def test_a_model_is_warmed_up_twice() -> None:
+def test_a_model_is_warmed_up_and_its_speed_measured() -> None:
     """torch compiles a part of the model at its second call, which would otherwise be the first user's."""
     engine = FakeEngine()
     (model,) = fake_models(load_settings(), Metrics(), engine)
     model.warm_up()
     model.close(5.0)
-    assert engine.added == [*WARM_UP, *WARM_UP]
+    assert engine.added == [*WARM_UP] * 3
+    assert model.worker.speed > 0.0

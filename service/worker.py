@@ -28,6 +28,7 @@ log = logging.getLogger("service.worker")
 
 MARGIN = 1.5  # a request is accepted if its predicted time, so many times, is within its deadline
 MEMORY_S = 10.0  # seconds of an engine's work after which a measurement of its speed counts for a third
+RESTARTS = 3  # how often a worker replaces an engine whose thread ended, before it is given up
 LARGE = 16  # segments of a job from which it is looked at by itself in a prediction
 
 
@@ -65,6 +66,7 @@ class Observer(Protocol):
 
     def stepped(self, active: int, seconds: float) -> None: ...
     def ended(self, segments: int) -> None: ...
+    def restarted(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -119,6 +121,8 @@ class Share:
     """job and pieces of each segment in its engine, by key"""
     pieces: int = 0
     """of all these segments"""
+    began: float | None = None
+    """when the round began in which it is; None between rounds"""
 
     def put(self, request: SearchRequest, job: Job) -> None:
         self.inside[request.key] = job, len(request.src)
@@ -162,6 +166,7 @@ class Worker:
     ) -> None:
         self.name = name
         self.failure: str | None = None  # why a thread ended unexpectedly
+        self._restarts = 0
         self._make_engine = make_engine
         self._rows = rows
         self._capacity = capacity
@@ -197,6 +202,16 @@ class Worker:
     def alive(self) -> bool:
         """True while all threads run."""
         return self.failure is None and all(share.thread.is_alive() for share in self._shares)
+
+    def hung(self, seconds: float) -> bool:
+        """Return whether a round of a thread takes longer than ``seconds``."""
+        now = self._clock()
+        return any(now - began > seconds for share in self._shares if (began := share.began) is not None)
+
+    def give_up(self, failure: str) -> None:
+        """Refuse everything from now on, and end all jobs with an error."""
+        self.failure = self.failure or failure
+        self._fail_all(EngineFailed(f"the translation worker has stopped: {failure}"))
 
     @property
     def preparing(self) -> int:
@@ -271,7 +286,7 @@ class Worker:
             self._wake.notify_all()
         ends = time.monotonic() + timeout_s
         for share in self._shares:
-            if share.thread.is_alive():
+            if share.thread.is_alive() and self.failure is None:  # after a failure it may hang for ever
                 share.thread.join(max(0.0, ends - time.monotonic()))
         ended = not any(share.thread.is_alive() for share in self._shares)
         self._fail_all(Unavailable("the service was stopped before this was translated", closing=True))
@@ -339,20 +354,32 @@ class Worker:
 
     def _run(self, number: int) -> None:
         share = self._shares[number]
-        try:
-            engine = self._make_engine()
-            while self._wait_for_work(share):
-                try:
-                    self._round(engine, share)
-                except Exception as error:
-                    log.exception("%s: the engine failed", self.name)
-                    engine = self._recover(engine, share, error)
-        except BaseException as error:
-            log.exception("%s: a worker thread ended", self.name)
-            self.failure = f"{type(error).__name__}: {error}"
-        finally:
-            if self.failure is not None:  # of this thread, or of another, which leaves none that could be relied on
-                self._fail_all(EngineFailed("the translation worker has stopped"))
+        while self.failure is None:
+            try:
+                engine = self._make_engine()
+                while self._wait_for_work(share):
+                    try:
+                        self._round(engine, share)
+                    except Exception as error:
+                        log.exception("%s: the engine failed", self.name)
+                        engine = self._recover(engine, share, error)
+                break
+            except BaseException as error:  # SystemExit too: what ends a thread must not end the service in silence
+                self._replace(share, error)
+        if self.failure is not None:  # of this thread, or of another, which leaves none that could be relied on
+            self._fail_all(EngineFailed("the translation worker has stopped"))
+
+    def _replace(self, share: Share, error: BaseException) -> None:
+        """Fail the jobs in an engine that is lost. Its thread builds another one, unless that happened too often."""
+        share.began = None
+        with self._wake:
+            self._restarts += 1
+            if self._restarts > RESTARTS:
+                self.failure = f"{type(error).__name__}: {error}"
+        log.error("%s: an engine was lost (%d of %d)", self.name, self._restarts, RESTARTS, exc_info=error)
+        resolve([(job, self._failed(error)) for job in share.clear()])
+        if self.failure is None and self._observer is not None:
+            self._observer.restarted()
 
     def _wait_for_work(self, share: Share) -> bool:
         """Sleep until there is work; return False when stopping and no work is left, or when a thread failed."""
@@ -365,10 +392,11 @@ class Worker:
 
     def _round(self, engine: SearchEngine, share: Share) -> None:
         """Drop cancelled segments, fill free rows, make one decoding step and deliver the finished results."""
-        began = self._clock()
+        began = share.began = self._clock()
         self._drop_ended(engine, share)
         self._feed(engine, share)
         if not share.inside:
+            share.began = None
             return
         active = len(share.inside)
         engine.step()
@@ -378,6 +406,7 @@ class Worker:
         if outcomes:
             resolve(outcomes)
         seconds = self._clock() - began
+        share.began = None
         self._measure(before - share.pieces, seconds)
         if self._observer is not None:
             self._observer.stepped(active, seconds)
@@ -416,12 +445,12 @@ class Worker:
                 job.due += pieces * job.pace
                 if job.unsent:
                     self._queue(job)
+                share.put(request, job)
                 try:
                     engine.add(request)
                 except Exception as error:
+                    share.take(request.key)
                     outcomes.append((job, self._failed(error)))
-                else:
-                    share.put(request, job)
         if outcomes:
             resolve(outcomes)
 
@@ -446,6 +475,7 @@ class Worker:
     def _recover(self, engine: SearchEngine, share: Share, error: Exception) -> SearchEngine:
         """After a failed step, fail all jobs in the engine; return the cleared engine, or a new one if that fails."""
         keys = list(share.inside)
+        share.began = None
         resolve([(job, self._failed(error)) for job in share.clear()])
         try:
             for key in keys:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.errors import EngineFailed, Unavailable
-from service.worker import Worker
+from service.worker import RESTARTS, Worker
 from tests.service.fakes import CRASH, POISON, FakeEngine, FakeRequest, until
 
 pytestmark = pytest.mark.anyio
@@ -244,20 +244,41 @@ async def test_an_engine_that_cannot_be_cleared_is_replaced(bench: Bench) -> Non
     assert len(engines) == 2
 
 
+async def test_a_lost_engine_is_replaced_and_its_requests_get_an_error(bench: Bench) -> None:
+    engines: list[FakeEngine] = []
+
+    def make() -> FakeEngine:
+        engines.append(FakeEngine(broken=SystemExit if len(engines) < RESTARTS else None))
+        return engines[-1]
+
+    worker = Worker(make, rows=1, capacity=10)
+    worker.start()
+    bench.workers.append(worker)
+    futures = [worker.submit(bench.requests(text, text)) for text in "abcd"]
+    for future in futures[:RESTARTS]:
+        with pytest.raises(EngineFailed, match="the translation failed"):
+            await future
+    assert texts(await futures[-1]) == ["D", "D"]
+    assert worker.alive
+    assert len(engines) == RESTARTS + 1
+    assert worker.waiting == worker.active == 0
+
+
 @pytest.mark.parametrize("when", ["at work", "while building"])
-async def test_a_dead_thread_leaves_nobody_waiting(bench: Bench, when: str) -> None:
+async def test_a_worker_that_loses_its_engines_leaves_nobody_waiting(bench: Bench, when: str) -> None:
     bench.engine.gate.clear()
 
     def make() -> FakeEngine:
         if when == "while building":
             bench.engine.gate.wait(10)
             raise SystemExit("no engine")
+        bench.engine.active.clear()  # as in a new one
         return bench.engine
 
     worker = Worker(make, rows=1, capacity=10)
     worker.start()
     bench.workers.append(worker)
-    futures = [worker.submit(bench.requests("a")), worker.submit(bench.requests("b"))]
+    futures = [worker.submit(bench.requests(text)) for text in "abcdef"]
     bench.engine.broken = SystemExit
     bench.engine.gate.set()
     for future in futures:
@@ -265,6 +286,29 @@ async def test_a_dead_thread_leaves_nobody_waiting(bench: Bench, when: str) -> N
             await future
     await until(lambda: not worker.alive)
     assert worker.failure is not None
+    with pytest.raises(Unavailable):
+        worker.submit(bench.requests("c"))
+
+
+async def test_an_engine_lost_while_it_takes_a_request_loses_none(bench: Bench) -> None:
+    worker = bench.start()
+    bench.engine.add = lambda request: exec("raise SystemExit")  # type: ignore[method-assign]
+    with pytest.raises(EngineFailed):
+        await worker.submit(bench.requests("a"))
+
+
+async def test_a_hung_step_is_noticed_and_its_requests_get_an_error(bench: Bench) -> None:
+    bench.engine.gate.clear()
+    worker = bench.start(rows=1)
+    await asyncio.sleep(0.05)
+    assert not worker.hung(0.02)  # an idle worker does not hang
+    futures = [worker.submit(bench.requests(text)) for text in "ab"]
+    await until(lambda: worker.hung(0.02))
+    assert not worker.hung(20.0)
+    worker.give_up("hung")
+    for future in futures:
+        with pytest.raises(EngineFailed, match="stopped: hung"):
+            await future
     with pytest.raises(Unavailable):
         worker.submit(bench.requests("c"))
 
@@ -296,13 +340,14 @@ class Several:
 
     def __init__(self, count: int = 2, **options: Any) -> None:
         self.engines: list[FakeEngine] = []
+        self.broken: type[BaseException] | None = None  # what later engines raise
         self.gate = threading.Event()
         self.gate.set()
         self.worker = Worker(self.make, engines=count, **{"rows": 8, "capacity": 1000, **options})
         self.worker.start()
 
     def make(self) -> FakeEngine:
-        self.engines.append(FakeEngine(gate=self.gate))
+        self.engines.append(FakeEngine(gate=self.gate, broken=self.broken))
         self.gate.set()  # which FakeEngine opens: a test closes it once all engines are there
         return self.engines[-1]
 
@@ -374,9 +419,11 @@ async def test_a_dead_thread_of_several_leaves_nobody_waiting(bench: Bench) -> N
     many = await several(rows=1)
     bench.workers.append(many.worker)
     many.gate.clear()
-    futures = [many.worker.submit(bench.requests(text)) for text in "abcd"]
+    futures = [many.worker.submit(bench.requests(text)) for text in "abcdef"]
     await until(lambda: many.worker.active == 2)
-    many.engines[0].broken = SystemExit
+    for engine in many.engines:
+        engine.broken = SystemExit
+    many.broken = SystemExit
     many.gate.set()
     for future in futures:
         done, _ = await asyncio.wait([future], timeout=10)

@@ -1,7 +1,7 @@
 """States of the service: loading, ready, draining, stopped or failed.
 
 loading --models loaded and warmed up--> ready --SIGTERM--> draining --all answered, or drain time over--> stopped
-   \\--a model cannot be loaded--> failed
+   \\--a model cannot be loaded--> failed        \\--a step hangs, or engines fail again and again--> failed
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from service.settings import Settings, SettingsError
 
 log = logging.getLogger("service")
 
+WATCH_S = 1.0  # seconds between two looks at the workers, at most
+
 Loader = Callable[[Settings, Metrics, Callable[[], bool]], Models]
 
 
@@ -45,12 +47,14 @@ class Service:
         self.metrics = metrics
         self.models: Models | None = None
         self.failure: str | None = None
+        self.broken: str | None = None  # why it cannot translate any more, though its models were loaded
         self.draining = False
-        self.on_failure: Callable[[str], None] | None = None  # called if the models cannot be loaded
+        self.on_failure: Callable[[str], None] | None = None  # called if the models cannot be loaded, or it is broken
         self._load = load
         self._loader = threading.Thread(target=self._load_models, name="loader", daemon=True)
         self._drain_ends = 0.0  # time.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._watching: asyncio.Task[None] | None = None
         metrics.watch(
             waiting=lambda: sum(model.worker.waiting for model in self.models or ()),
             active=lambda: sum(model.worker.active for model in self.models or ()),
@@ -71,6 +75,8 @@ class Service:
         """Return what is broken until a restart, or None."""
         if self.failure is not None:
             return f"the models could not be loaded: {self.failure}"
+        if self.broken is not None:
+            return self.broken
         dead = [model.worker for model in self.models or () if not model.worker.alive]
         return None if self.draining or not dead else f"{dead[0].name} has stopped: {dead[0].failure}"
 
@@ -87,6 +93,20 @@ class Service:
         """Start loading and return at once, so that /health is answered while the models load."""
         self._loop = asyncio.get_running_loop()
         self._loader.start()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Look for a hung step and a dead worker, and then end the service: only a restart of the process helps."""
+        while self.broken is None:
+            await asyncio.sleep(min(WATCH_S, self.settings.hang_s / 4))
+            for model in self.models or ():
+                if model.worker.hung(self.settings.hang_s):
+                    model.worker.give_up(f"a step did not end within {self.settings.hang_s:g} s")
+                if model.worker.failure is not None:
+                    self.broken = f"{model.worker.name} has stopped: {model.worker.failure}"
+        log.critical("%s", self.broken)
+        if self.on_failure is not None:
+            self.on_failure(self.broken)
 
     def _load_models(self) -> None:
         began = time.monotonic()
@@ -126,12 +146,14 @@ class Service:
 
     async def stop(self) -> None:
         """Finish accepted requests within the drain time, then end the threads."""
+        if self._watching is not None:
+            self._watching.cancel()
         self.drain()
         left = max(0.0, self._drain_ends - time.monotonic())
         await asyncio.to_thread(self._loader.join, left)
         for model in self.models or ():
             await asyncio.to_thread(model.close, max(1.0, self._drain_ends - time.monotonic()))
-        if self.failure is None:
+        if self.failure is None and self.broken is None:
             log.info("stopped")
 
     @contextmanager

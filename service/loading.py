@@ -70,6 +70,7 @@ def _load(file: Path, pairs: Sequence[Pair], settings: Settings, threads: int, o
         make_engine,
         rows=rows,
         capacity=settings.queue,
+        timeout_s=settings.timeout_s,
         engines=engines,
         name=f"worker {file.name}",
         observer=observer,

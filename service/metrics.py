@@ -30,6 +30,7 @@ class Metrics:
             "Sum over all steps of the segments in a step; divided by nmt_steps, the mean batch size",
             registry=registry,
         )
+        self.restarts = Counter("nmt_engine_restarts", "Engines replaced after their thread ended", registry=registry)
         self.waiting = Gauge("nmt_waiting_segments", "Segments waiting for a slot", registry=registry)
         self.active = Gauge("nmt_active_segments", "Segments being translated", registry=registry)
         self.ready = Gauge("nmt_ready", "1 while the service accepts requests, else 0", registry=registry)
@@ -43,6 +44,10 @@ class Metrics:
     def ended(self, segments: int) -> None:
         """Count translated segments."""
         self.segments.inc(segments)
+
+    def restarted(self) -> None:
+        """Count an engine that was replaced."""
+        self.restarts.inc()
 
     def watch(self, waiting: Callable[[], float], active: Callable[[], float], ready: Callable[[], float]) -> None:
         """Set the functions that the gauges call for their present values."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # only then: torch is loaded with the models, after the serve
 
 T = TypeVar("T")
 Pair = tuple[str, str]
+CHARACTERS_A_PIECE = 4  # a guess, for the work of a text that is not cut into pieces yet
 SHORT = 2000
 """characters of a request up to which its text is prepared at once: less work than to hand it to a thread"""
 WARM_UP = ("A", "The quick brown fox jumps over the lazy dog, again and again and again.")  # a short and a long one
@@ -78,15 +79,18 @@ class Model:
             source_language=self._codes[source],
             target_language=self._codes[target],
         )
-        short = sum(map(len, texts)) <= SHORT
+        characters = sum(map(len, texts))
+        short = characters <= SHORT
 
         async def advance(results: list[Result] | None) -> tuple[list[Request], list[Translation] | None]:
             return _advance(steps, results) if short else await self._in_pool(partial(_advance, steps, results))
 
-        with self.worker.reserve(len(texts)):
+        with self.worker.reserve(len(texts), characters // CHARACTERS_A_PIECE):
             requests, translations = await advance(None)
+        accepted = False
         while translations is None:
-            results = await self.worker.submit(requests)
+            results = await self.worker.submit(requests, accepted=accepted)
+            accepted = True
             requests, translations = await advance(results)
         return translations
 
@@ -95,12 +99,14 @@ class Model:
         return await self._in_pool(lambda: [round(100.0 * self._translator.coverage(text), 1) for text in texts])
 
     def warm_up(self) -> None:
-        """Translate two sentences, twice, from outside the event loop. Raises what goes wrong.
+        """Translate two sentences, three times, from outside the event loop. Raises what goes wrong.
 
-        torch observes the first call of each part of an exported model and compiles it at the second.
+        torch observes the first call of each part of an exported model and compiles it at the second; the third gives a
+        first measurement of the speed.
         """
         source, target = map(languages.normalise, self.pairs[0])
-        for _ in range(2):
+        for _ in range(3):
+            self.worker.forget_speed()
             asyncio.run(self.translate(WARM_UP, source, target, Search(n_best=2)))
 
     def close(self, timeout_s: float) -> None:

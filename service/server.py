@@ -18,6 +18,7 @@ from service.settings import Settings, SettingsError, load_settings, model_files
 
 log = logging.getLogger("service")
 
+EXIT_BROKEN = 1  # a hung step, or engines that fail again and again: a restart helps
 EXIT_USER_ERROR = 2
 ANSWER_S = 30.0  # for a client to read its answer
 
@@ -77,6 +78,8 @@ def serve(settings: Settings, load: Loader = load_exported) -> int:
         return error.code if isinstance(error.code, int) else 1
     if app.state.service.failure is not None:
         return _report(app.state.service.failure)
+    if app.state.service.broken is not None:
+        return EXIT_BROKEN
     return 0
 
 

@@ -119,6 +119,12 @@ class Settings(BaseSettings):
     timeout_s: float = Field(
         60.0, gt=0, le=86_400, description="seconds from the start of a request to its answer; after that, status 504"
     )
+    hang_s: float = Field(
+        30.0,
+        gt=0,
+        le=86_400,
+        description="seconds that a decoding step may take; after that, the process ends, to be started anew",
+    )
     drain_s: float = Field(30.0, ge=0, le=86_400, description="seconds to finish accepted requests after SIGTERM")
     requests_per_minute: Limit = Field(
         UNLIMITED,

@@ -34,6 +34,11 @@ class FakeRequest:
     text: str
     alternatives: int
 
+    @property
+    def src(self) -> range:
+        """A piece for each character."""
+        return range(len(self.text))
+
 
 @dataclass(frozen=True)
 class FakeResult:
@@ -191,6 +196,7 @@ def fake_models(
             lambda one=one: one,  # type: ignore[misc]
             rows=settings.rows,
             capacity=settings.queue,
+            timeout_s=settings.timeout_s,
             name=f"fake{number}",
             observer=metrics,
         )

@@ -17,6 +17,7 @@ from service.app import create_app
 from service.metrics import Metrics
 from service.models import SHORT, WARM_UP, Models
 from service.settings import Settings, SettingsError, load_settings
+from service.worker import RESTARTS
 from tests.service.fakes import CRASH, POISON, FakeEngine, FakeTranslator, client_of, fake_app, fake_models, until
 
 pytestmark = pytest.mark.anyio
@@ -139,16 +140,42 @@ async def test_a_failing_model_answers_500_and_goes_on(text: str) -> None:
         assert (await client.get("/health")).status_code == 200
 
 
-async def test_a_dead_worker_turns_health_red() -> None:
+async def test_a_lost_engine_is_replaced() -> None:
     engine = FakeEngine(broken=SystemExit)
-    async with client_of(app := fake_app(engine)) as client:
+    async with client_of(fake_app(engine)) as client:
         assert (await client.post("/translate", json=GOOD)).status_code == 500
+        engine.broken = None
+        assert (await client.post("/translate", json=GOOD)).status_code == 200
+        assert (await client.get("/health")).status_code == 200
+        assert "nmt_engine_restarts_total 1.0" in (await client.get("/metrics")).text
+
+
+async def test_a_worker_that_loses_its_engines_turns_health_red() -> None:
+    async with client_of(app := fake_app(FakeEngine(broken=SystemExit))) as client:
+        for _ in range(RESTARTS + 1):
+            assert (await client.post("/translate", json=GOOD)).status_code == 500
         worker = next(iter(app.state.service.models)).worker
         await until(lambda: not worker.alive)
         assert "has stopped" in (health := await client.get("/health")).json()["error"]
         assert health.status_code == 503
         assert (await client.get("/ready")).status_code == 503
         assert (await client.post("/translate", json=GOOD)).status_code == 503
+
+
+async def test_a_hung_step_turns_health_red_and_ends_the_service() -> None:
+    engine = FakeEngine()
+    async with client_of(app := fake_app(engine, hang_s=0.1)) as client:
+        ended: list[str] = []
+        app.state.service.on_failure = ended.append
+        assert (await client.post("/translate", json=GOOD)).status_code == 200
+        engine.gate.clear()
+        answers = await asyncio.gather(*(client.post("/translate", json=GOOD) for _ in range(3)))
+        assert {answer.status_code for answer in answers} == {500}
+        assert "did not end within 0.1 s" in answers[0].json()["error"]
+        await until(lambda: bool(ended))
+        assert (await client.get("/health")).status_code == 503
+        assert (await client.get("/ready")).status_code == 503
+        engine.gate.set()
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -273,10 +300,11 @@ async def test_when_the_drain_time_is_over_the_rest_gets_an_error() -> None:
         engine.gate.set()
 
 
-def test_a_model_is_warmed_up_twice() -> None:
+def test_a_model_is_warmed_up_and_its_speed_measured() -> None:
     """torch compiles a part of the model at its second call, which would otherwise be the first user's."""
     engine = FakeEngine()
     (model,) = fake_models(load_settings(), Metrics(), engine)
     model.warm_up()
     model.close(5.0)
-    assert engine.added == [*WARM_UP, *WARM_UP]
+    assert engine.added == [*WARM_UP] * 3
+    assert model.worker.speed > 0.0

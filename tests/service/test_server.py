@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.server import listen
+from service.server import EXIT_BROKEN, listen
 from tests.copy_model import exported
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,6 +222,16 @@ def test_sigterm_answers_what_was_accepted_and_exits_with_0() -> None:
         process.send_signal(signal.SIGTERM)
         assert [future.result() for future in futures] == [{"translatedText": f"TEXT {n}"} for n in range(12)]
         assert process.wait(30) == 0
+
+
+def test_a_hung_step_ends_the_process_with_a_code() -> None:
+    code = "import sys; from tests.service.fakes import serve_slowly; sys.exit(serve_slowly({port}, 600.0, hang_s=0.5))"
+    with server("-c", code) as (process, client):
+        answer = client.post("/translate", json={"q": "a", "source": "en", "target": "de"})
+        assert answer.status_code == 500
+        log = process.communicate(timeout=30)[1]
+        assert process.returncode == EXIT_BROKEN
+        assert "a step did not end within 0.5 s" in log
 
 
 def messages(stderr: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.errors import EngineFailed, Unavailable
-from service.worker import Worker
+from service.worker import RESTARTS, Worker
 from tests.service.fakes import CRASH, POISON, FakeEngine, FakeRequest, until
 
 pytestmark = pytest.mark.anyio
@@ -85,22 +85,22 @@ async def test_a_full_queue_refuses_at_once_and_says_when(bench: Bench) -> None:
     worker = bench.start(rows=1, capacity=3)
     running = worker.submit(bench.requests("running"))
     await until(lambda: worker.active == 1)
-    waiting = worker.submit(bench.requests("a", "b", "c"))
+    waiting = [worker.submit(bench.requests(text)) for text in "abc"]
     with pytest.raises(Unavailable) as refused:
         worker.submit(bench.requests("d"))
     assert 1 <= (refused.value.retry_after or 0) <= 60
-    with pytest.raises(Unavailable), worker.reserve(1):
+    with pytest.raises(Unavailable), worker.reserve(1, 1):
         pytest.fail("no room to reserve")
     bench.engine.gate.set()
-    await asyncio.gather(running, waiting)
+    await asyncio.gather(running, *waiting)
     assert worker.waiting == 0
 
 
 async def test_text_in_preparation_counts_as_waiting(bench: Bench) -> None:
     worker = bench.start(capacity=3)
-    with worker.reserve(2):
+    with worker.reserve(2, 2):
         assert worker.waiting == 2
-        with pytest.raises(Unavailable), worker.reserve(2):
+        with pytest.raises(Unavailable), worker.reserve(2, 2):
             pytest.fail("no room to reserve")
     assert worker.waiting == 0
 
@@ -110,14 +110,85 @@ async def test_a_request_larger_than_the_queue_is_served_when_nothing_waits(benc
     assert len(await worker.submit(bench.requests(*"abcdefgh"))) == 8
 
 
-async def test_retry_after_follows_the_measured_throughput(bench: Bench) -> None:
-    times = iter(range(0, 10_000, 2))  # the clock advances two seconds per call, so a step takes two seconds
-    worker = bench.start(rows=1, clock=lambda: next(times))
-    assert worker.retry_after() == 1
-    await worker.submit(bench.requests("a", "b"))
-    await until(lambda: worker.retry_after(1) > 1)
-    assert 5 <= worker.retry_after(1) <= 7  # a segment takes three steps of two seconds
-    assert worker.retry_after(1000) == 60
+class Timed:
+    """A worker over an engine that translates two segments of one piece in a second, by a clock of its own."""
+
+    def __init__(self, bench: Bench, **options: Any) -> None:
+        self.now = 0.0
+        self.bench = bench
+        bench.engine.steps = 1
+        step = bench.engine.step
+
+        def slow_step() -> int:
+            self.now += 0.5
+            return step()
+
+        bench.engine.step = slow_step  # type: ignore[method-assign]
+        self.worker = bench.start(**{"rows": 1, "clock": lambda: self.now, **options})
+
+    async def measured(self) -> Worker:
+        """Return the worker once it knows its speed; its engine stands still now."""
+        assert self.worker.predict(1000) == 0.0  # nothing is known yet, so nothing is refused
+        await self.worker.submit(self.bench.requests(*"abcd"))
+        await until(lambda: self.worker.speed > 1.0)
+        self.bench.engine.gate.clear()
+        return self.worker
+
+
+async def test_the_predicted_time_follows_the_measured_speed(bench: Bench) -> None:
+    worker = await Timed(bench).measured()
+    assert worker.predict(10) == pytest.approx(5.0)
+    waiting = worker.submit(bench.requests(*"abcdef"))
+    assert worker.predict(10) == pytest.approx(8.0)
+    with worker.reserve(1, 4):
+        assert worker.predict(10) == pytest.approx(10.0)
+    worker.forget_speed()
+    assert worker.predict(10) == 0.0
+    waiting.cancel()
+
+
+async def test_a_request_that_would_be_late_is_refused_at_once(bench: Bench) -> None:
+    worker = await Timed(bench, timeout_s=15.0).measured()
+    accepted = [worker.submit(bench.requests("s")) for _ in range(20)]  # 10 s of work, and that half as much again
+    with pytest.raises(Unavailable, match="within 15 seconds") as refused:
+        worker.submit(bench.requests("s"))
+    assert refused.value.retry_after == 1
+    with pytest.raises(Unavailable) as refused, worker.reserve(1, 40):  # before its text is prepared
+        pytest.fail("no time for it")
+    assert refused.value.retry_after == 30
+    assert worker.waiting + worker.active == 20
+    accepted.append(worker.submit(bench.requests("half", "half"), accepted=True))  # the second search of a request
+    bench.engine.gate.set()
+    await asyncio.gather(*accepted)
+    await worker.submit(bench.requests("s"))
+
+
+async def test_a_long_document_leaves_time_and_room_to_the_others(bench: Bench) -> None:
+    worker = await Timed(bench, timeout_s=60.0, capacity=30).measured()
+    document = worker.submit(bench.requests(*"d" * 40))  # of 20 s, and larger than the queue
+    await until(lambda: worker.active == 1)
+    others = [worker.submit(bench.requests("s")) for _ in range(4)]
+    bench.engine.added.clear()
+    bench.engine.gate.set()
+    await asyncio.gather(document, *others)
+    # Its next segment is due 0.75 s after the one before, since it has half of its 60 s; the others came before that.
+    assert bench.engine.added[:5] == ["s", "s", "s", "s", "d"]
+
+
+async def test_a_document_is_not_held_up_by_what_comes_later(bench: Bench) -> None:
+    timed = Timed(bench, timeout_s=1000.0)
+    worker = await timed.measured()
+    document = worker.submit(bench.requests(*"d" * 10))
+    await until(lambda: worker.active == 1)
+    others = []
+    for _ in range(30):  # as many as the engine translates, all the time
+        timed.now += 0.5
+        others.append(worker.submit(bench.requests("s")))
+    bench.engine.added.clear()
+    bench.engine.gate.set()
+    await asyncio.gather(document, *others)
+    assert bench.engine.added.index("d") <= 3
+    assert max(n for n, text in enumerate(bench.engine.added) if text == "d") < 30
 
 
 async def test_cancelled_requests_give_up_their_slots(bench: Bench) -> None:
@@ -173,20 +244,41 @@ async def test_an_engine_that_cannot_be_cleared_is_replaced(bench: Bench) -> Non
     assert len(engines) == 2
 
 
+async def test_a_lost_engine_is_replaced_and_its_requests_get_an_error(bench: Bench) -> None:
+    engines: list[FakeEngine] = []
+
+    def make() -> FakeEngine:
+        engines.append(FakeEngine(broken=SystemExit if len(engines) < RESTARTS else None))
+        return engines[-1]
+
+    worker = Worker(make, rows=1, capacity=10)
+    worker.start()
+    bench.workers.append(worker)
+    futures = [worker.submit(bench.requests(text, text)) for text in "abcd"]
+    for future in futures[:RESTARTS]:
+        with pytest.raises(EngineFailed, match="the translation failed"):
+            await future
+    assert texts(await futures[-1]) == ["D", "D"]
+    assert worker.alive
+    assert len(engines) == RESTARTS + 1
+    assert worker.waiting == worker.active == 0
+
+
 @pytest.mark.parametrize("when", ["at work", "while building"])
-async def test_a_dead_thread_leaves_nobody_waiting(bench: Bench, when: str) -> None:
+async def test_a_worker_that_loses_its_engines_leaves_nobody_waiting(bench: Bench, when: str) -> None:
     bench.engine.gate.clear()
 
     def make() -> FakeEngine:
         if when == "while building":
             bench.engine.gate.wait(10)
             raise SystemExit("no engine")
+        bench.engine.active.clear()  # as in a new one
         return bench.engine
 
     worker = Worker(make, rows=1, capacity=10)
     worker.start()
     bench.workers.append(worker)
-    futures = [worker.submit(bench.requests("a")), worker.submit(bench.requests("b"))]
+    futures = [worker.submit(bench.requests(text)) for text in "abcdef"]
     bench.engine.broken = SystemExit
     bench.engine.gate.set()
     for future in futures:
@@ -194,6 +286,29 @@ async def test_a_dead_thread_leaves_nobody_waiting(bench: Bench, when: str) -> N
             await future
     await until(lambda: not worker.alive)
     assert worker.failure is not None
+    with pytest.raises(Unavailable):
+        worker.submit(bench.requests("c"))
+
+
+async def test_an_engine_lost_while_it_takes_a_request_loses_none(bench: Bench) -> None:
+    worker = bench.start()
+    bench.engine.add = lambda request: exec("raise SystemExit")  # type: ignore[method-assign]
+    with pytest.raises(EngineFailed):
+        await worker.submit(bench.requests("a"))
+
+
+async def test_a_hung_step_is_noticed_and_its_requests_get_an_error(bench: Bench) -> None:
+    bench.engine.gate.clear()
+    worker = bench.start(rows=1)
+    await asyncio.sleep(0.05)
+    assert not worker.hung(0.02)  # an idle worker does not hang
+    futures = [worker.submit(bench.requests(text)) for text in "ab"]
+    await until(lambda: worker.hung(0.02))
+    assert not worker.hung(20.0)
+    worker.give_up("hung")
+    for future in futures:
+        with pytest.raises(EngineFailed, match="stopped: hung"):
+            await future
     with pytest.raises(Unavailable):
         worker.submit(bench.requests("c"))
 
@@ -225,13 +340,14 @@ class Several:
 
     def __init__(self, count: int = 2, **options: Any) -> None:
         self.engines: list[FakeEngine] = []
+        self.broken: type[BaseException] | None = None  # what later engines raise
         self.gate = threading.Event()
         self.gate.set()
         self.worker = Worker(self.make, engines=count, **{"rows": 8, "capacity": 1000, **options})
         self.worker.start()
 
     def make(self) -> FakeEngine:
-        self.engines.append(FakeEngine(gate=self.gate))
+        self.engines.append(FakeEngine(gate=self.gate, broken=self.broken))
         self.gate.set()  # which FakeEngine opens: a test closes it once all engines are there
         return self.engines[-1]
 
@@ -303,9 +419,11 @@ async def test_a_dead_thread_of_several_leaves_nobody_waiting(bench: Bench) -> N
     many = await several(rows=1)
     bench.workers.append(many.worker)
     many.gate.clear()
-    futures = [many.worker.submit(bench.requests(text)) for text in "abcd"]
+    futures = [many.worker.submit(bench.requests(text)) for text in "abcdef"]
     await until(lambda: many.worker.active == 2)
-    many.engines[0].broken = SystemExit
+    for engine in many.engines:
+        engine.broken = SystemExit
+    many.broken = SystemExit
     many.gate.set()
     for future in futures:
         done, _ = await asyncio.wait([future], timeout=10)

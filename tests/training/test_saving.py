@@ -16,9 +16,11 @@ import torch
 
 from nmt.errors import CheckpointError
 from nmt.train import train
+from nmt.training import saving
 from nmt.training.checkpoint import load_checkpoint
 from nmt.training.checkpoint import write_checkpoint as write
 from nmt.training.saving import BackgroundWriter
+from nmt.training.state import Progress
 from tests.test_train import corpus, options, same, small
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -32,7 +34,7 @@ def test_what_is_saved_is_what_it_was_when_save_was_called(tmp_path: Path, monke
         write(path, data)
         written.append(path.name)
 
-    monkeypatch.setattr("nmt.training.saving.write_checkpoint", slow)
+    monkeypatch.setattr(saving, "write_checkpoint", slow)
     weight = torch.zeros(3)
     with BackgroundWriter() as writer:
         for name in ("best.pt", "last.pt"):
@@ -60,14 +62,14 @@ def test_a_full_disk_ends_the_run_and_leaves_the_files_of_the_save_before(
 
     def full(path: Path, data: bytes) -> None:
         if path.name == fails:
-            monkeypatch.setattr("nmt.files.os.fsync", fail)
+            monkeypatch.setattr(os, "fsync", fail)
         write(path, data)
 
     def fail(_: int) -> None:
         raise FULL
 
-    monkeypatch.setattr("nmt.training.saving.write_checkpoint", full)
-    monkeypatch.setattr("nmt.training.state.Progress.count_validation", lambda *_: True)  # each saves best.pt too
+    monkeypatch.setattr(saving, "write_checkpoint", full)
+    monkeypatch.setattr(Progress, "count_validation", lambda *_: True)  # each saves best.pt too
     with pytest.raises(CheckpointError, match=rf"{fails}: cannot be written: No space left"):
         train(config, tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "last.pt").read_bytes() == before

@@ -28,7 +28,7 @@ RUN (apt-get update && apt-get install -y --no-install-recommends g++) || echo "
 COPY nmt/__init__.py /src/nmt/
 COPY nmt/kernels/__init__.py nmt/kernels/__main__.py nmt/kernels/build.py /src/nmt/kernels/
 COPY nmt/kernels/csrc/ /src/nmt/kernels/csrc/
-RUN cd /src && mkdir -p nmt/kernels/lib && /opt/venv/bin/python -m nmt.kernels
+RUN cd /src && mkdir -p nmt/kernels/lib && /opt/venv/bin/python -m nmt.kernels --all
 
 # --- packages -----------------------------------------------------------------
 FROM torch AS packages

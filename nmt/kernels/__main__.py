@@ -6,17 +6,25 @@ import argparse
 import time
 from collections.abc import Sequence
 
+import torch
+
+from nmt.kernels import CAPABILITIES
 from nmt.kernels.build import CannotBuild, build
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Build them, and print one line."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         "python -m nmt.kernels", description="Build the optional C++ kernels, with $CXX, c++, g++ or clang++."
-    ).parse_args(argv)
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="for all instruction sets of the architecture, not this machine's alone"
+    )
+    options = parser.parse_args(argv)
+    own = torch.backends.cpu.get_cpu_capability()
     began = time.monotonic()
     try:
-        names = [path.name for path in build()]
+        names = [path.name for path in build([own] if own in CAPABILITIES and not options.all else CAPABILITIES)]
     except CannotBuild as error:
         print(f"kernels: not built, all works without them at less speed: {error}")
         return

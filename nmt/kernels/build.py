@@ -1,7 +1,7 @@
 """Building the kernels: each file of `csrc` for each instruction set, linked to one library per instruction set.
 
-The compiler is called directly with torch's headers, so nothing else has to be installed. All instruction sets of the
-architecture are built, so that what is built on one machine runs on another. A library appears whole or not at all.
+The compiler is called directly with torch's headers, so nothing else has to be installed. What is built for all
+instruction sets of the architecture on one machine runs on another. A library appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -34,12 +35,12 @@ class CannotBuild(Exception):
     """The kernels cannot be built here; the text says why."""
 
 
-def build() -> list[Path]:
-    """Build the libraries that are missing, remove those of other versions, and return the paths of all.
+def build(capabilities: Sequence[str] = CAPABILITIES) -> list[Path]:
+    """Build the libraries for `capabilities` that are missing, remove those of other versions, and return their paths.
 
     Raises `CannotBuild` without a compiler or torch's headers, or where the compiler fails.
     """
-    libraries = {capability: library(capability) for capability in CAPABILITIES}
+    libraries = {capability: library(capability) for capability in capabilities}
     missing = [capability for capability, path in libraries.items() if not path.is_file()]
     try:
         if missing:
@@ -50,7 +51,7 @@ def build() -> list[Path]:
             with tempfile.TemporaryDirectory(dir=LIBRARIES) as folder:
                 _build(Path(folder), missing)
         for path in LIBRARIES.glob("nmt-*.so"):
-            if path not in libraries.values():
+            if path not in map(library, CAPABILITIES):
                 path.unlink()
     except OSError as error:
         raise CannotBuild(f"{LIBRARIES}: {error.strerror}") from None

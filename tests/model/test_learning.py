@@ -143,7 +143,7 @@ slow = pytest.mark.slow
         pytest.param(True, 600, {**GRU, "decoder.wiring": "bahdanau"}, id="reverse-gru-bahdanau"),
         pytest.param(False, 600, LUONG, id="copy-luong_dot"),
         pytest.param(True, 800, {}, id="reverse-default", marks=slow),
-        pytest.param(False, 800, GENERAL, id="copy-luong_general", marks=slow),
+        pytest.param(False, 1000, GENERAL, id="copy-luong_general", marks=slow),
         pytest.param(True, 800, {**GENERAL, **GRU}, id="reverse-luong_general-gru", marks=slow),
         pytest.param(True, 1600, {**LUONG, "decoder.input_feeding": True}, id="reverse-luong-fed", marks=slow),
         pytest.param(False, 1000, {**GRU, "decoder.wiring": "bahdanau"}, id="copy-gru-bahdanau", marks=slow),

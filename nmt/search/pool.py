@@ -1,9 +1,9 @@
 """Engines side by side: each in a thread of its own, with its share of the rows and of the CPU threads.
 
 In the way of the data: translator -> **pool** -> engines -> pool -> translator. Most operations of a step are too short
-to be divided among threads. So two engines with one thread each translate more than one engine with two: on two cores 1.1
-times as many sentences without the kernels, and 1.2 times beside a busy process, for which two threads of one engine
-wait at each operation. The operations release Python's lock, so the engines run at the same time.
+to be divided among threads. So two engines with one thread each translate more than one engine with two: on two cores
+1.1 times as many sentences without the kernels, and 1.2 times beside a busy process, for which two threads of one
+engine wait at each operation. The operations release Python's lock, so the engines run at the same time.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def _load(file: Path, pairs: Sequence[Pair], settings: Settings, threads: int, o
         observer=observer,
     )
     worker.start()
-    search = Search(settings.beam, settings.length_penalty, settings.split_sentences)
+    search = Search(settings.beam, settings.length_penalty, settings.split_sentences, settings.stop_at)
     return Model(file.name, pairs, Translator.from_artifact(loaded), worker, search)
 
 

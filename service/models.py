@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -39,6 +39,7 @@ class Search:
     beam: int | None = None
     length_penalty: float | None = None
     split_sentences: bool = True
+    stop_at: int = 0
 
 
 class Model:
@@ -69,6 +70,8 @@ class Model:
         n_best = alternatives + 1
         beam = self._search.beam and max(self._search.beam, n_best)
         options = self._translator.search_options(beam=beam, n_best=n_best, length_penalty=self._search.length_penalty)
+        if self._search.stop_at:  # no fewer than are asked for, and no more than there can be
+            options = replace(options, stop_at=min(max(self._search.stop_at, n_best), options.beam))
         steps = self._translator.steps(
             texts,
             options,

@@ -62,6 +62,13 @@ class Settings(BaseSettings):
         le=5.0,
         description="exponent of the length penalty; higher values favour longer translations",
     )
+    stop_at: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="complete translations at which the search of a sentence ends, at most `beam`, faster than the "
+        "default 0: until none can be better",
+    )
     split_sentences: bool = Field(
         True,
         description="translate each sentence by itself; false: a whole line at once, unless it is too long",

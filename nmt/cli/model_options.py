@@ -20,6 +20,7 @@ SEARCH_HELP = {
     "max_length": "longest translation of a segment, in pieces (default: by the length of its source)",
     "max_length_factor": "longest translation, as a multiple of the source pieces (default: 2.0)",
     "max_length_extra": "pieces added to that multiple (default: 10)",
+    "stop_at": "complete hypotheses at which a search ends, faster (default: 0, until none can be better)",
     "no_repeat_ngram": "forbid a second occurrence of any n-gram of this size, 0 is off (default: 0)",
 }
 

@@ -51,16 +51,14 @@ class KernelSearch:
 
     def advance(self, slots: Slots, history: History, block_repeats: bool) -> Tensor:
         """See `BeamSearch.advance`."""
-        live = [slots.tokens, slots.scores, slots.pool, slots.time]
         done: Tensor = self._search.advance(
-            list(slots.memory), list(slots.limits), slots.state, live, list(history), block_repeats
+            list(slots.memory), list(slots.limits), slots.state, _live(slots), list(history), block_repeats
         )
         return done
 
     def finish(self, slots: Slots, history: History, rows: Tensor, n_best: int) -> Finished:
         """See `BeamSearch.finish`."""
-        live = [slots.tokens, slots.scores, slots.pool, slots.time]
-        return Finished(*self._search.finish(live, list(slots.limits), list(history), rows, n_best))
+        return Finished(*self._search.finish(_live(slots), list(slots.limits), list(history), rows, n_best))
 
     def score(self, src: Tensor, lengths: Tensor, tgt: Tensor) -> Tensor:
         """See `BeamSearch.score`, which computes it."""
@@ -88,6 +86,10 @@ def fit(search: Any, device: torch.device) -> tuple[Any, str]:
         return search, f"no kernel for {error}"
     except AttributeError as error:
         return search, f"no kernel for a model of another form ({str(error).splitlines()[0][:100]})"
+
+
+def _live(slots: Slots) -> list[Tensor]:
+    return [slots.tokens, slots.scores, slots.pool, slots.time, slots.stop_at]
 
 
 def _name(module: Any) -> str:

@@ -17,7 +17,8 @@ number of all prefixes is exhaustive. A slot is done as soon as one of these hol
     2. No live hypothesis can become one of the n best. Log-probabilities only fall and lp only grows with the length,
        so no continuation of a live y scores above log p(y) / lp(maximum length). This bound is no higher than the n-th
        best finished score.
-    3. It has reached its maximum length. The live hypotheses are truncated there; they fill up the n best.
+    3. It has as many finished hypotheses as the option `stop_at` says, if it is set.
+    4. It has reached its maximum length. The live hypotheses are truncated there; they fill up the n best.
 
 The first is the only pruning beside the beam itself; with K = 1 it stops at the first EOS. (Stopping at K finished
 hypotheses, whatever the live ones score, is as fast but gives slightly worse results: hypotheses that finished at rank
@@ -321,14 +322,16 @@ def length_penalty(length: Tensor, alpha: Tensor) -> Tensor:
 
 
 def is_done(slots: Slots) -> Tensor:
-    """Return (B,) bool, whether each slot is done, by the three conditions in the docstring of this module."""
+    """Return (B,) bool, whether each slot is done, by the four conditions in the docstring of this module."""
     limits, alpha, best = slots.limits, slots.limits.length_penalty, slots.scores[:, 0]
     nth_best = slots.pool.gather(1, limits.n_best.unsqueeze(1) - 1).squeeze(1)  # -inf while fewer than n have finished
     full = slots.pool[:, -1] > float("-inf")
     settled = full & (best / length_penalty(slots.time, alpha) <= nth_best)
     # Holds at -inf <= -inf too: a slot without live hypotheses is done, however few have finished.
     bounded = best / length_penalty(limits.max_length, alpha) <= nth_best
-    return settled | bounded | (slots.time >= limits.max_length)
+    last = slots.pool.gather(1, (slots.stop_at - 1).clamp(min=0).unsqueeze(1)).squeeze(1)
+    enough = (slots.stop_at > 0) & (last > float("-inf"))
+    return settled | bounded | enough | (slots.time >= limits.max_length)
 
 
 def reorder(state: Tensor, parents: Tensor) -> Tensor:

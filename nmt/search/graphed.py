@@ -12,8 +12,8 @@ Here the host launches one graph for several steps and does not wait for it:
                      of a few widths, each with a graph of its own.
     late flags       While a round runs, the host reads which sentences the previous one has finished, collects them
                      and admits others.
-    plain form       Requests that do not fit (long ones, those with a prefix or with `no_repeat_ngram`) are decoded in
-                     a `RunningBatch` beside it.
+    plain form       Requests that do not fit (long ones, those with a prefix, `no_repeat_ngram` or `stop_at`) are
+                     decoded in a `RunningBatch` beside it.
 
 Without graphs the same code runs on any device; the tests compare it with `RunningBatch` on a CPU.
 """
@@ -197,8 +197,8 @@ class GraphedBatch:
         self._forget(keys)
 
     def _fits(self, request: Request) -> bool:
-        """Return whether a request can be decoded in a slot: prefixes and `no_repeat_ngram` are not in the graphs."""
-        plain = not request.prefix and not request.options.no_repeat_ngram
+        """Return whether a request can be decoded in a slot: other options and prefixes are not in the graphs."""
+        plain = not (request.prefix or request.options.no_repeat_ngram or request.options.stop_at)
         return (
             plain and len(request.src) <= self._options.buckets[-1] and request.max_length <= self._options.max_length
         )

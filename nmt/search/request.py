@@ -43,6 +43,8 @@ class SearchOptions:
     """no n-gram of this size may occur twice in a hypothesis; 0 allows all"""
     allow_unknown: bool = True
     """whether the unknown piece may be generated"""
+    stop_at: int = 0
+    """number of complete hypotheses at which the search ends, `n_best` to `beam`; 0: when none can be better"""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -51,6 +53,7 @@ class SearchOptions:
             ("max_length_extra", 0),
             ("min_length", 0),
             ("no_repeat_ngram", 0),
+            ("stop_at", 0),
         ):
             if getattr(self, name) < least:
                 raise SearchError(f"{name} is {getattr(self, name)}: it must be at least {least}")
@@ -60,6 +63,10 @@ class SearchOptions:
                 raise SearchError(f"{name} is {value}: it must be a finite number of at least 0")
         if self.n_best > self.beam:
             raise SearchError(f"n_best is {self.n_best} but beam is {self.beam}: give a beam of {self.n_best} or more")
+        if self.stop_at and not self.n_best <= self.stop_at <= self.beam:
+            raise SearchError(
+                f"stop_at is {self.stop_at}: it must be 0, or from n_best ({self.n_best}) to beam ({self.beam})"
+            )
         if self.max_length is not None and self.max_length < 1:
             raise SearchError(f"max_length is {self.max_length}: it must be at least 1")
         if self.max_length is not None and self.min_length > self.max_length:
@@ -84,6 +91,7 @@ class SearchKeywords(TypedDict, total=False):
     min_length: int | None
     no_repeat_ngram: int | None
     allow_unknown: bool | None
+    stop_at: int | None
 
 
 @dataclass(frozen=True)

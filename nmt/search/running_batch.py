@@ -53,6 +53,7 @@ class RunningBatch:
         """Encode `requests` and add them to the batch. If this raises, the sentences already active are unharmed."""
         src, lengths = pad_ids([request.src for request in requests], self.device)
         slots = self.search.open(src, lengths, slot_limits(requests, self.device), self.beam)
+        set_stop_at(slots, requests)
         longest = max(request.max_length for request in requests)
         history = open_history(slots, len(requests), longest, src.size(1))
         if self.active:  # else there are no buffers yet, and the new tensors become them
@@ -126,6 +127,15 @@ def slot_limits(requests: Sequence[Request], device: torch.device) -> SlotLimits
         torch.tensor([o.allow_unknown for o in options], device=device),
         pad_ids([request.prefix for request in requests], device)[0],
     )
+
+
+def set_stop_at(slots: Slots, requests: Sequence[Request]) -> None:
+    """Write the option `stop_at` into the slots of `requests`; raises `SearchError` if a file's have no such field."""
+    stop_at = [request.options.stop_at for request in requests]
+    if any(stop_at):
+        if not hasattr(slots, "stop_at"):
+            raise SearchError("this model file is too old for the option stop_at; export the model again")
+        slots.stop_at.copy_(torch.tensor(stop_at))
 
 
 def bundle_map(function: Callable[..., Tensor], *bundles: Any) -> Any:

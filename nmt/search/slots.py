@@ -5,8 +5,9 @@ moved, copied and dropped by indexing rows. Each slot has its own limits and its
 depend on the others. Dimensions as in `nmt/model/seq2seq.py`; L is the target length that a history has room for, in
 pieces, EOS included.
 
-An exported file has the bundles of its own time compiled in. So the number, order and types of their fields are fixed,
-and so are the names `memory`, `tokens` and `scores` of `Slots`, which are read from what an exported `open` returns.
+An exported file has the bundles of its own time compiled in. So the number, order and types of the fields of
+`SlotLimits` and `History`, which are made outside the file, are fixed. A `Slots` comes from the file's `open` and goes
+back to its other methods; only the names of its fields that are used outside are fixed.
 """
 
 # No `from __future__ import annotations`: TorchScript cannot resolve a NamedTuple's string annotations (pytorch#95858).
@@ -53,6 +54,9 @@ class Slots(NamedTuple):
     """(B, K) float32: normalised scores of the K best finished hypotheses, best first; -inf where there are fewer"""
     time: Tensor
     """(B,) int64: the time step, the number of pieces generated so far"""
+    stop_at: Tensor
+    """(B,) int64: number of finished hypotheses at which the slot is done, 1..K; 0 for none. It is not in `SlotLimits`,
+    which older files would refuse; files whose slots have it take the option"""
 
 
 class History(NamedTuple):
@@ -87,7 +91,8 @@ def open_slots(memory: Memory, state: list[Tensor], limits: SlotLimits, beam: in
     # All K rows are equal now. Only row 0 is live, or each hypothesis would be found K times.
     scores = pool.clone()
     scores[:, 0] = 0.0
-    return Slots(memory, limits, repeated, tokens, scores, pool, torch.zeros_like(tokens[:, 0]))
+    zeros = torch.zeros_like(tokens[:, 0])
+    return Slots(memory, limits, repeated, tokens, scores, pool, zeros, zeros.clone())
 
 
 def open_history(slots: Slots, sentences: int, length: int, width: int) -> History:
@@ -117,6 +122,7 @@ def keep_slots(slots: Slots, rows: Tensor) -> Slots:
         slots.scores[rows],
         slots.pool[rows],
         slots.time[rows],
+        slots.stop_at[rows],
     )
 
 

@@ -170,6 +170,8 @@ CONSTRAINTS: tuple[dict[str, Any], ...] = (
     {"prefixes": [(5, 5, 1), ()], "no_repeat_ngram": 1, "n_best": 2},
     {"length_penalty": 0.0, "n_best": 3},
     {"max_length": 3},
+    {"stop_at": 1},
+    {"stop_at": 3, "n_best": 2},
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from nmt.errors import SearchError
 from nmt.search.beam import BeamSearch, best_continuations, is_done, length_penalty, plain_limits
 from nmt.search.engine import Engine, Hypothesis, Request, SearchOptions
 from nmt.search.padding import pad_ids
+from nmt.search.running_batch import set_stop_at
 from nmt.search.slots import walk_back
 from nmt.text.special_ids import BOS, EOS, PAD, UNK
 from tests.toy_model import ToyModel, all_complete, greedy
@@ -143,6 +146,40 @@ def test_when_a_slot_is_done(live: float, pool: tuple[float, float], done: bool)
     )
     slots = slots._replace(scores=torch.tensor([[live, -50.0]]), pool=torch.tensor([pool]), time=torch.tensor([7]))
     assert is_done(slots).tolist() == [done]
+
+
+@pytest.mark.parametrize("stop_at", [1, 2, 4])
+def test_it_stops_at_so_many_finished_hypotheses(stop_at: int) -> None:
+    """The search is a beginning of the full one: it takes the best of the hypotheses that finished until then."""
+    for seed in SEEDS:
+        counting, full = CountingSearch(ToyModel(seed=seed)), CountingSearch(ToyModel(seed=seed))
+        options = SearchOptions(beam=4, stop_at=stop_at)
+        (found,) = Engine(counting).run([Request(0, SRC, options)])[0].hypotheses
+        Engine(full).run([Request(0, SRC, SearchOptions(beam=4))])
+        assert counting.steps <= full.steps
+        assert not found.complete or len(found.token_log_probs) <= counting.steps
+
+
+def test_stop_at_is_the_matter_of_its_own_slot() -> None:
+    search = BeamSearch(ToyModel(seed=2))
+    options = [SearchOptions(beam=4), SearchOptions(beam=4, stop_at=1), SearchOptions(beam=4, stop_at=3)]
+    together = Engine(search).run([Request(n, SRC, o) for n, o in enumerate(options)])
+    for result, o in zip(together, options, strict=True):
+        (alone,) = Engine(search).run([Request(0, SRC, o)])
+        assert [h.ids for h in alone.hypotheses] == [h.ids for h in result.hypotheses]
+
+
+def test_an_older_file_refuses_stop_at() -> None:
+    old: Any = SimpleNamespace()  # slots without that field
+    set_stop_at(old, [Request(0, SRC)])
+    with pytest.raises(SearchError, match="export the model again"):
+        set_stop_at(old, [Request(0, SRC, SearchOptions(stop_at=1))])
+
+
+@pytest.mark.parametrize(("n_best", "stop_at"), [(1, 6), (3, 2), (1, -1)])
+def test_stop_at_is_from_n_best_to_beam(n_best: int, stop_at: int) -> None:
+    with pytest.raises(SearchError, match="stop_at"):
+        SearchOptions(beam=5, n_best=n_best, stop_at=stop_at)
 
 
 def test_no_ngram_is_repeated() -> None:

@@ -22,7 +22,7 @@ struct Slots {
   Tensor values, keys, mask;
   Tensor max_length, min_length, length_penalty, n_best, no_repeat_ngram, allow_unknown, prefix;
   TensorList state;
-  Tensor tokens, scores, pool, time;
+  Tensor tokens, scores, pool, time, stop_at;
   Tensor parents, pieces, log_probs, finished, eos, attention;  // history
 
   int64_t beam() const { return scores.size(1); }
@@ -117,6 +117,8 @@ bool beam_step(const Slots& slots, int64_t b, const Continuations* rows) {
 
   int64_t max_length = *at_slot<int64_t>(slots.max_length, b);
   float nth_best = pool[*at_slot<int64_t>(slots.n_best, b) - 1];
+  int64_t stop_at = *at_slot<int64_t>(slots.stop_at, b);
+  if (stop_at > 0 && pool[stop_at - 1] > kNever) return true;
   bool settled = pool[beam - 1] > kNever && scores[0] / length_penalty(*time, alpha) <= nth_best;
   return settled || scores[0] / length_penalty(max_length, alpha) <= nth_best || *time >= max_length;
 }
@@ -232,8 +234,8 @@ class Search : public torch::CustomClassHolder {
   static Slots bundle(const TensorList& memory, const TensorList& limits, const TensorList& state,
                       const TensorList& live, const TensorList& history) {
     return {memory[0], memory[1], memory[2], limits[0], limits[1], limits[2], limits[3], limits[4], limits[5],
-            limits[6], state, live[0], live[1], live[2], live[3], history[0], history[1], history[2], history[3],
-            history[4], history[5]};
+            limits[6], state, live[0], live[1], live[2], live[3], live[4], history[0], history[1], history[2],
+            history[3], history[4], history[5]};
   }
 
   int64_t value_width() const { return value_.defined() ? value_width_ : encoder_.width(); }

@@ -25,7 +25,7 @@ from nmt import kernels
 from nmt.search.beam import Finished
 from nmt.search.interface import Memory
 from nmt.search.slots import History, SlotLimits, Slots, open_slots
-from nmt.text.special_ids import BOS
+from nmt.text.special_ids import BOS, PAD
 
 PANEL: Final = 64  # outputs of a panel of packed weights, as in csrc/linear.h
 LARGEST_TABLE: Final = 1 << 25
@@ -40,6 +40,7 @@ class KernelSearch:
 
     def __init__(self, plain: Any, tensors: dict[str, Tensor], options: dict[str, int]) -> None:
         self.plain = plain
+        self.shortlist = bool(getattr(plain, "shortlist", False))
         self._search = torch.classes.nmt.Search(tensors, options)
 
     def open(self, src: Tensor, lengths: Tensor, limits: SlotLimits, beam: int) -> Slots:
@@ -47,13 +48,17 @@ class KernelSearch:
         values, keys, *hidden = self._search.open(src, lengths)
         mask = torch.arange(src.size(1)).unsqueeze(0) < lengths.unsqueeze(1)
         state = [tensor for h in hidden for tensor in (h, torch.zeros_like(h))]
-        return open_slots(Memory(values, keys, mask), state, limits, beam, BOS)
+        candidates: list[Tensor] = []
+        if self.shortlist:
+            ids = self.plain.choose_candidates(src, limits.prefix)
+            ids = torch.nn.functional.pad(ids, (0, -ids.size(1) % PANEL), value=PAD)
+            candidates = [ids, *self._search.gather(ids)]
+        return open_slots(Memory(values, keys, mask), state, limits, beam, BOS, candidates)
 
     def advance(self, slots: Slots, history: History, block_repeats: bool) -> Tensor:
         """See `BeamSearch.advance`."""
-        done: Tensor = self._search.advance(
-            list(slots.memory), list(slots.limits), slots.state, _live(slots), list(history), block_repeats
-        )
+        bundles = list(slots.memory), list(slots.limits), slots.state, _live(slots), list(history), slots.candidates
+        done: Tensor = self._search.advance(*bundles, block_repeats)
         return done
 
     def finish(self, slots: Slots, history: History, rows: Tensor, n_best: int) -> Finished:

@@ -6,6 +6,7 @@
 #include <ATen/native/CPUBlas.h>
 #include <ATen/ops/_int_mm.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
 #include <bit>
@@ -18,6 +19,7 @@ namespace nmt {
 
 using at::Tensor;
 using Tensors = c10::Dict<std::string, Tensor>;
+using TensorList = std::vector<Tensor>;
 
 constexpr int64_t kPanel = 64;  // outputs of a panel of packed weights
 constexpr int64_t kBlock = 64;  // rows of one product
@@ -131,6 +133,39 @@ class Linear {
     part.outputs_ = count;
     part.set_pointers();
     return part;
+  }
+
+  // Returns the outputs `ids` (B, C) of this layer, where C is a multiple of 64, packed as it is: weights (B, C, I) and
+  // biases (B, C), for int8 also scales and column sums.
+  TensorList gather(const Tensor& ids) const {
+    Tensor flat = ids.flatten(), weights;
+    if (!packed_.defined()) {
+      weights = weight_.index_select(0, flat);
+    } else {
+      // A panel has 64 outputs side by side, in words of 4 bytes.
+      const int64_t *id = flat.const_data_ptr<int64_t>(), words = packed_.size(1);
+      weights = at::empty({flat.size(0), depth_}, packed_.options());
+      auto panel = [&](int64_t o) { return o / kPanel * words * kPanel + o % kPanel; };
+      for (int64_t i = 0; i < flat.size(0); ++i) {
+        const auto* from = static_cast<const int32_t*>(packed_.const_data_ptr()) + panel(id[i]);
+        auto* to = static_cast<int32_t*>(weights.mutable_data_ptr()) + panel(i);
+        for (int64_t w = 0; w < words; ++w) to[w * kPanel] = from[w * kPanel];
+      }
+    }
+    TensorList rows{weights.view({ids.size(0), ids.size(1), depth_})};
+    for (const Tensor& tensor : {bias_, scale_, sums_})
+      if (tensor.defined()) rows.push_back(tensor.index_select(0, flat).view(ids.sizes()));
+    return rows;
+  }
+
+  // Returns the layer of the first `count` outputs that were gathered for slot b.
+  Linear of_slot(const TensorList& rows, int64_t b, int64_t count) const {
+    Linear layer = *this;
+    layer.outputs_ = packed_.defined() ? padded(count) : count;
+    Tensor* fields[] = {packed_.defined() ? &layer.packed_ : &layer.weight_, &layer.bias_, &layer.scale_, &layer.sums_};
+    for (size_t i = 0; i < rows.size(); ++i) *fields[i] = rows[i].select(0, b).narrow(0, 0, layer.outputs_);
+    layer.set_pointers();
+    return layer;
   }
 
   const float* bias = nullptr;

@@ -15,8 +15,6 @@
 namespace nmt {
 namespace {
 
-using TensorList = std::vector<Tensor>;
-
 // The tensors of nmt/search/slots.py, by name.
 struct Slots {
   Tensor values, keys, mask;
@@ -24,6 +22,7 @@ struct Slots {
   TensorList state;
   Tensor tokens, scores, pool, time, stop_at;
   Tensor parents, pieces, log_probs, finished, eos, attention;  // history
+  TensorList candidates = {};  // pieces (B, C), then the rows of the output layer for them; or nothing
 
   int64_t beam() const { return scores.size(1); }
 };
@@ -171,10 +170,14 @@ class Search : public torch::CustomClassHolder {
     return result;
   }
 
+  // Returns the rows of the output layer for the shortlists `ids` (B, C).
+  TensorList gather(const Tensor& ids) const { return vocabulary_.gather(ids); }
+
   // Decodes one step of all slots, in place; returns which are done (B).
   Tensor advance(TensorList memory, TensorList limits, TensorList state, TensorList live, TensorList history,
-                 bool block_repeats) const {
+                 TensorList candidates, bool block_repeats) const {
     Slots slots = bundle(memory, limits, state, live, history);
+    slots.candidates = candidates;
     int64_t count = slots.tokens.size(0);
     Tensor done = at::empty({count}, at::kBool);
     at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
@@ -335,9 +338,7 @@ class Search : public torch::CustomClassHolder {
     Rows readout = take_rows(n, width);
     readout_({output}, context, piece, tokens, n, readout);
     tanh_rows(readout, n, width);
-    std::vector<Constraint> constraints;
-    for (int64_t i = 0; i < n; ++i) constraints.push_back(constraint_of(slots, begin + i / beam, i % beam, block_repeats));
-    auto best = vocabulary_({readout.data, readout.ld, width}, n, beam, constraints);
+    auto best = continuations({readout.data, readout.ld, width}, slots, begin, end, block_repeats);
     for (int64_t b = begin; b < end; ++b) {
       int64_t time = *at_slot<int64_t>(slots.time, b), first = (b - begin) * beam;
       done[b] = beam_step(slots, b, &best[first]);
@@ -348,6 +349,25 @@ class Search : public torch::CustomClassHolder {
           std::copy_n(states[l].next_c[first + parents[k]], hidden_, at_slot<float>(slots.state[2 * l + 1], b, k));
         }
     }
+  }
+
+  // Computes the best continuations of the rows of a range.
+  std::vector<Continuations> continuations(Segment readout, const Slots& slots, int64_t begin, int64_t end,
+                                           bool block_repeats) const {
+    int64_t beam = slots.beam(), n = (end - begin) * beam;
+    std::vector<Constraint> constraints;
+    for (int64_t i = 0; i < n; ++i) constraints.push_back(constraint_of(slots, begin + i / beam, i % beam, block_repeats));
+    if (slots.candidates.empty()) return vocabulary_(readout, n, beam, constraints);
+    std::vector<Continuations> best;
+    TensorList rows(slots.candidates.begin() + 1, slots.candidates.end());
+    Scratch::Mark mark(scratch());
+    for (int64_t b = begin; b < end; ++b, readout.data += beam * readout.ld) {
+      mark.rewind();
+      auto first = constraints.begin() + (b - begin) * beam;
+      auto found = vocabulary_(readout, beam, {first, first + beam}, rows, b, at_slot<int64_t>(slots.candidates[0], b));
+      best.insert(best.end(), found.begin(), found.end());
+    }
+    return best;
   }
 
   // Computes the next state of n rows from their gates, which hold the input's share.
@@ -431,6 +451,7 @@ TORCH_LIBRARY_FRAGMENT(nmt, m) {
   m.class_<Search>("Search")
       .def(torch::init<Tensors, Options>())
       .def("open", &Search::open)
+      .def("gather", &Search::gather)
       .def("advance", &Search::advance)
       .def("finish", &Search::finish);
 }

@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <algorithm>
+
 #include "layers.h"
 
 namespace nmt {
@@ -25,6 +27,15 @@ struct Continuations {
   std::vector<float> values;  // K, best first: logits, then log-probabilities
   std::vector<int64_t> pieces;
   float eos = kNever, highest = kNever, sum = 0.f;
+
+  explicit Continuations(int64_t beam) : values(beam, kNever), pieces(beam, kPad) {}
+
+  // From logits to log-probabilities.
+  void normalise() {
+    float normaliser = highest + std::log(sum);
+    for (float& value : values) value = std::isnan(normaliser) ? normaliser : value - normaliser;
+    eos -= normaliser;
+  }
 
   void insert(float value, int64_t piece) {
     size_t at = values.size() - 1;
@@ -50,11 +61,7 @@ class Vocabulary {
   // Computes the K best continuations of the n rows of `readout`.
   std::vector<Continuations> operator()(Segment readout, int64_t n, int64_t beam,
                                         const std::vector<Constraint>& constraints) const {
-    std::vector<Continuations> best(n);
-    for (auto& row : best) {
-      row.values.assign(beam, kNever);
-      row.pieces.assign(beam, kPad);
-    }
+    std::vector<Continuations> best(n, Continuations(beam));
     Linear::Operand input = output_.prepare({readout}, n);
     Rows logits = take_rows(n, kStrip);
     Scratch::Mark mark(scratch());
@@ -64,10 +71,32 @@ class Vocabulary {
       int64_t first = s * kStrip, count = std::min(kStrip, size_ - first);
       for (int64_t i = 0; i < n; ++i) strip(logits[i], first, count, constraints[i], best[i]);
     }
-    for (auto& row : best) {
-      float normaliser = row.highest + std::log(row.sum);
-      for (float& value : row.values) value = std::isnan(normaliser) ? normaliser : value - normaliser;
-      row.eos -= normaliser;
+    for (auto& row : best) row.normalise();
+    return best;
+  }
+
+  // Returns the rows of the output layer for the shortlists `ids` (B, C).
+  TensorList gather(const Tensor& ids) const {
+    TensorList rows = output_.gather(ids);
+    rows[1].masked_fill_(ids.eq(kPad), kNever);  // PAD, which fills up a shortlist, has no probability
+    return rows;
+  }
+
+  // Computes the K best continuations of the K rows of slot b, `readout`, among the pieces of its shortlist `ids` (C):
+  // ascending from the special pieces on, so that these have their ids as columns, then PAD.
+  std::vector<Continuations> operator()(Segment readout, int64_t beam, std::vector<Constraint> constraints,
+                                        const TensorList& rows, int64_t b, const int64_t* ids) const {
+    const int64_t* end = std::find(ids + 1, ids + rows[0].size(1), kPad);
+    auto column = [&](int64_t piece) { return std::lower_bound(ids, end, piece) - ids; };
+    std::vector<Continuations> best(beam, Continuations(beam));
+    Rows logits = take_rows(beam, end - ids);
+    output_.of_slot(rows, b, end - ids)({readout}, beam, logits);
+    for (int64_t i = 0; i < beam; ++i) {
+      constraints[i].forced = column(constraints[i].forced);
+      for (int64_t& piece : constraints[i].banned) piece = column(piece);
+      strip(logits[i], 0, end - ids, constraints[i], best[i]);
+      best[i].normalise();
+      for (int64_t& piece : best[i].pieces) piece = ids[piece];
     }
     return best;
   }

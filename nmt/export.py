@@ -245,7 +245,7 @@ def make_shortlist(run: Run, count: int) -> Shortlist:
         raise ArtifactError(f"--shortlist needs the training corpus, but that of {data.root} is another one; {where}")
     size = run.tokenizer.vocabulary
     frequent = most_frequent(corpus.train.target, size, FREQUENT)
-    lexicon = best_translations(corpus.train.source, corpus.train.target, size, count, frequent)
+    lexicon = best_translations(corpus.train.source, corpus.train.target, size, count)
     kind = torch.int16 if size <= 2**15 else torch.int32
     return Shortlist(torch.from_numpy(lexicon).to(kind), torch.from_numpy(frequent).to(kind))
 

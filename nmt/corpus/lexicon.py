@@ -25,14 +25,10 @@ def best_translations(
     target: Pieces,
     vocabulary: int,
     count: int,
-    besides: NDArray[np.int32] | None = None,
     iterations: int = 5,
     max_links: int = MAX_LINKS,
 ) -> NDArray[np.int32]:
-    """Return the `count` most probable target pieces of each source piece: (vocabulary, count), filled up with PAD.
-
-    Target pieces in `besides` are left out; such are the frequent ones, which every sentence has anyway.
-    """
+    """Return the `count` most probable target pieces of each source piece: (vocabulary, count), filled up with PAD."""
     empty = vocabulary  # the id of the empty word
     src, tgt, position = _links(source, target, empty, max_links)
     keys, link = np.unique(src * vocabulary + tgt, return_inverse=True)  # one entry for each pair of pieces
@@ -44,8 +40,6 @@ def best_translations(
         counts = np.bincount(link, share)
         tau = counts / np.bincount(owner, counts)[owner]
     listed = owner < empty
-    if besides is not None:
-        listed &= ~np.isin(keys % vocabulary, besides)
     keys, owner, tau = keys[listed], owner[listed], tau[listed]
     order = np.lexsort((-tau, owner))  # by source piece, the most probable first
     rank = np.arange(len(keys)) - np.searchsorted(owner[order], owner[order])

@@ -161,10 +161,15 @@ class Linear {
   // Returns the layer of the first `count` outputs that were gathered for slot b.
   Linear of_slot(const TensorList& rows, int64_t b, int64_t count) const {
     Linear layer = *this;
+    const int64_t first = b * rows[1].stride(0);
     layer.outputs_ = packed_.defined() ? padded(count) : count;
-    Tensor* fields[] = {packed_.defined() ? &layer.packed_ : &layer.weight_, &layer.bias_, &layer.scale_, &layer.sums_};
-    for (size_t i = 0; i < rows.size(); ++i) *fields[i] = rows[i].select(0, b).narrow(0, 0, layer.outputs_);
-    layer.set_pointers();
+    if (packed_.defined()) layer.panels_ = static_cast<const char*>(rows[0].const_data_ptr()) + first * depth_ * packed_.element_size();
+    else layer.weight_ = rows[0].select(0, b).narrow(0, 0, count);
+    layer.bias = rows[1].const_data_ptr<float>() + first;
+    if (rows.size() > 2) {
+      layer.columns_ = rows[2].const_data_ptr<float>() + first;
+      layer.offsets_ = rows[3].const_data_ptr<int32_t>() + first;
+    }
     return layer;
   }
 
@@ -175,6 +180,7 @@ class Linear {
     bias = data_of<float>(bias_);
     columns_ = data_of<float>(scale_);
     offsets_ = data_of<int32_t>(sums_);
+    if (packed_.defined()) panels_ = packed_.const_data_ptr();
   }
 
   // x_q = round(x / s) + 128 with s = max |x| / 127, for each row
@@ -236,7 +242,7 @@ class Linear {
 
   template <class T>
   void float_panels(const T* x, int64_t n, Rows y, bool accumulate) const {
-    const T* panels = packed_.const_data_ptr<T>();
+    const T* panels = static_cast<const T*>(panels_);
     for_tiles(n, [&](int64_t o, int64_t first, int64_t rows) {
       float* tile = y[first] + o;
       if (!accumulate)
@@ -248,7 +254,7 @@ class Linear {
   }
 
   void int8_panels(const uint8_t* x, const float* scale, int64_t n, Rows y, bool accumulate) const {
-    const auto* panels = packed_.const_data_ptr<int8_t>();
+    const auto* panels = static_cast<const int8_t*>(panels_);
     alignas(64) int32_t sums[kBlock * kPanel];
     for_tiles(n, [&](int64_t o, int64_t first, int64_t rows) {
       for (int64_t k = 0; k < depth_; k += kDepth)  // so that both operands stay in the first-level cache
@@ -288,6 +294,7 @@ class Linear {
   }
 
   Tensor packed_, weight_, scale_, sums_, bias_;
+  const void* panels_ = nullptr;
   const float* columns_ = nullptr;
   const int32_t* offsets_ = nullptr;
   at::ScalarType type_ = at::kFloat;

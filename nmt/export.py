@@ -278,7 +278,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         const=40,
         metavar="N",
         help=f"translate a sentence by the N (40 if not given) most probable target pieces of its source pieces and "
-        f"the {FREQUENT} most frequent ones: faster; needs the training corpus",
+        f"the {FREQUENT} most frequent ones; needs the training corpus",
     )
     parser.add_argument("--licence", default="", help="licence of the weights, for the manifest")
     options = parser.parse_args(argv)

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from service.errors import Unavailable
-from service.jobs import Queue
+from service.jobs import BULK, LARGE, LARGE_PIECES, LARGE_SEGMENTS, SMALL, Flow, Queue, Terms
 from service.speed import Speed
 
 MARGIN = 1.5  # a request is accepted if its predicted time, so many times, is within its deadline
+SLACK = 1.1  # the flows are due at so much less than the measured speed, so that errors of it do not add up
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When the pieces of a job are due: the first at ``begins``, the others ``pace`` seconds after each other."""
+
+    flow: Flow
+    segments: int
+    pieces: int
+    now: float
+    begins: float
+    pace: float
+    ends: float  # deadline of the job
 
 
 class Admission:
     """Decides by the queue, the measured speed, and the pieces that wait or are in the engines.
 
     capacity: largest number of segments that may wait. timeout_s: seconds from the arrival of a request to its
-    deadline. active_pieces: returns the source pieces in the engines. lock: guards the queue.
+    deadline. active_pieces: returns the source pieces in the engines. lock: guards the queue; reentrant.
     """
 
     def __init__(
@@ -32,7 +48,7 @@ class Admission:
         lock: threading.Condition,
         clock: Callable[[], float],
     ) -> None:
-        self.reserved = 0  # texts that are still being prepared
+        self._reserved: Counter[str] = Counter()  # texts that are still being prepared, by client
         self._reserved_pieces = 0  # an estimate of theirs
         self._queue = queue
         self._speed = speed
@@ -43,53 +59,80 @@ class Admission:
         self._clock = clock
 
     @property
+    def reserved(self) -> int:
+        """Number of texts that are being prepared."""
+        return self._reserved.total()
+
+    @property
     def waiting(self) -> int:
         """Number of segments without a slot, including those in preparation."""
         return self._queue.segments + self.reserved
 
     @contextmanager
-    def reserve(self, segments: int, pieces: int) -> Iterator[None]:
+    def reserve(self, segments: int, pieces: int, terms: Terms) -> Iterator[None]:
         """Reserve room for about so many segments and pieces. Raises Unavailable as `admit` does."""
-        self.admit(segments, pieces)
-        self.reserved += segments
+        self.admit(self.plan(segments, pieces, terms), terms.client)
+        self._reserved[terms.client] += segments
         self._reserved_pieces += pieces
         try:
             yield
         finally:
-            self.reserved -= segments
+            self._reserved[terms.client] -= segments
             self._reserved_pieces -= pieces
+            if not self._reserved[terms.client]:
+                del self._reserved[terms.client]
 
-    def admit(self, segments: int, pieces: int) -> None:
+    def plan(self, segments: int, pieces: int, terms: Terms) -> Plan:
+        """Return when a job is due that comes now: after the others of its flow, at the flow's share of the speed."""
+        now = self._clock()
+        ends = min(terms.ends, now + self._timeout_s)
+        weight = SMALL if segments < LARGE_SEGMENTS and pieces < LARGE_PIECES else LARGE
+        weight = BULK if terms.bulk else weight
+        with self._lock:
+            flow = self._queue.flow(terms.client, weight)
+            others = sum(other.weight for other in self._queue.flows() if other is not flow)
+            if weight < SMALL:
+                others = max(others, SMALL)  # which may come later
+            half = max(0.0, ends - now) / 2
+            pace = max(1e-9, min(self._pace(weight / (weight + others)), half / max(1, pieces)))
+            begins = max(now, min(flow.ends, now + half - pieces * pace))
+        return Plan(flow, segments, pieces, now, begins, pace, ends)
+
+    def _pace(self, share: float) -> float:
+        """Return the seconds a piece for a flow with a share of the speed; a guess as long as that is not measured."""
+        speed = share * self._speed.pieces_a_second / SLACK
+        return 1.0 / speed if speed else 1.0 - share
+
+    def admit(self, plan: Plan, client: str) -> None:
         """Raise Unavailable if there is no room for so much more, or not the time to translate it."""
-        # When nothing waits, even a request larger than the queue is accepted: it could never be served otherwise. One
-        # that has filled the queue leaves their share of it to the others, an equal one for each.
-        sharing = len(self._queue) + bool(self.reserved) + 1
-        if self.waiting and self.waiting + segments > self._capacity < segments * sharing:
-            speed, all_pieces = self._speed.pieces_a_second, self._queue.pieces + self._reserved_pieces
-            freed = (self.waiting + segments - self._capacity) * all_pieces / self.waiting / speed if speed else 1.0
+        if not self.waiting and not self._active_pieces():
+            return  # even if it is larger than the queue or predicted to be late: nothing better will come
+        speed = self._speed.pieces_a_second
+        with self._lock:
+            own = plan.flow.segments + self._reserved[client]
+            sharing = 1 + sum(flow is not plan.flow for flow in self._queue.flows())
+        # The queue belongs to one flow only as long as no other one waits.
+        over = own + plan.segments - self._capacity / sharing
+        if self.waiting and self.waiting + plan.segments > self._capacity and over > 0:
+            a_segment = (self._queue.pieces + self._reserved_pieces) / self.waiting
+            freed = over * sharing * a_segment / speed if speed else 1.0
             raise Unavailable("the queue is full, try again later", retry_after=_whole(freed))
-        late = MARGIN * self.predict(pieces) - self._timeout_s if self.waiting else 0.0
+        late = MARGIN * self.predict(plan) - (plan.ends - plan.now)
         if late > 0.0:
-            text = f"not to be translated within {self._timeout_s:g} seconds at present, try again later"
+            text = f"not to be translated within {plan.ends - plan.now:.3g} seconds at present, try again later"
             raise Unavailable(text, retry_after=_whole(late))
 
-    def predict(self, pieces: int) -> float:
-        """Return the seconds in which a request of so many pieces would be finished; 0 if that is unknown."""
+    def predict(self, plan: Plan) -> float:
+        """Return the seconds in which a job would be finished; 0 if that is unknown."""
         speed = self._speed.pieces_a_second
         if not speed:
             return 0.0
-        ahead = self._queue.pieces + self._reserved_pieces + self._active_pieces()
-        if MARGIN * (ahead + pieces) > self._timeout_s * speed and self._queue.large:
-            last = self._clock() + pieces * self.pace(pieces)
-            with self._lock:
-                ahead -= sum(job.left - int(job.due_until(last)) for job in self._queue.large)
-        return (ahead + pieces) / speed
-
-    def pace(self, pieces: int) -> float:
-        """Return the seconds a piece for a job: it has half of the engines, and more if its deadline asks for it."""
-        speed = self._speed.pieces_a_second
-        half = 2.0 / speed if speed else 1.0
-        return max(1e-9, min(half, self._timeout_s / 2.0 / max(1, pieces)))
+        last = plan.begins + plan.pieces * plan.pace
+        with self._lock:
+            waiting = sum(flow.due_until(last) for flow in self._queue.flows())
+        ahead = self._active_pieces() + self._reserved_pieces + waiting
+        alone = self._speed.seconds_inside * plan.pieces / max(1, plan.segments)
+        return max(alone, (ahead + plan.pieces) / speed)
 
 
 def _whole(seconds: float) -> int:

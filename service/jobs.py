@@ -1,4 +1,12 @@
-"""Jobs, the segments of one HTTP request each, and the queue of those whose segments wait."""
+"""Jobs, the segments of one HTTP request each, and the queue of those whose segments wait.
+
+Each segment has a time at which it is due, and the segment of all jobs that is due first is searched first. The jobs of
+a client form flows: small ones, large ones, and those of low priority. The segments of a flow are due one after another
+at the speed that is the flow's share, so that a client who sends much is overtaken by those who send little. This is
+the virtual clock of Zhang (SIGCOMM 1990); idle engines take what is not due yet. The clock of a flow begins anew when
+nothing of it waits, its speed depends on how many other flows wait, and no job is due later than half of the time until
+its deadline: so nobody pays later for speed that no other client wanted.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +14,9 @@ import asyncio
 import heapq
 import itertools
 import logging
+import math
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,7 +24,12 @@ from service.errors import ServiceError
 
 log = logging.getLogger("service.worker")
 
-LARGE = 16  # segments of a job from which it is looked at by itself in a prediction
+SMALL, LARGE, BULK = 1.0, 1 / 3, 1 / 9
+"""weights of a client's flows: its small requests, its long documents, its requests of low priority"""
+LARGE_SEGMENTS, LARGE_PIECES = 16, 400
+"""from which a job is a large one: it leaves time and rows to small ones"""
+RECENT_S = 1.0
+"""seconds after a small job for which the engines keep room for others"""
 
 
 class SearchRequest(Protocol):
@@ -27,26 +41,49 @@ class SearchRequest(Protocol):
     def src(self) -> Sequence[int]: ...
 
 
+@dataclass(frozen=True)
+class Terms:
+    """On which terms a request is to be translated.
+
+    client: who shares with others, an API key's name or an address. bulk: with what the others leave, a tenth at least.
+    ends: the deadline, by the clock of the worker.
+    """
+
+    client: str = ""
+    bulk: bool = False
+    ends: float = math.inf
+
+
+@dataclass(eq=False)
+class Flow:
+    """The jobs of a client that share its part of the speed."""
+
+    weight: float
+    segments: int = 0  # that wait
+    pieces: int = 0
+    ends: float = -math.inf  # when the last one is due
+    pace: float = 1.0  # seconds from one piece of its last job to the next
+
+    def due_until(self, time: float) -> float:
+        """Return about how many of the waiting pieces are due until a time."""
+        return min(self.pieces, max(0.0, self.pieces - (self.ends - time) / self.pace))
+
+
 @dataclass(eq=False)
 class Job:
     """All segments of one HTTP request; ``unsent`` are those not handed to the engine yet.
 
-    due: the time at which its next segment is due; the segment of all jobs that is due first is searched first.
-    pace: seconds from one piece of the job to the next, so that a long document leaves time to the others.
+    due: the time at which its next segment is due. pace: seconds from one piece to the next.
     """
 
     requests: Sequence[SearchRequest]
     future: asyncio.Future[list[Any]]
     loop: asyncio.AbstractEventLoop
+    flow: Flow
     due: float
     pace: float
     unsent: deque[SearchRequest] = field(default_factory=deque)
-    left: int = 0  # pieces of `unsent`
     results: dict[Hashable, Any] = field(default_factory=dict)
-
-    def due_until(self, time: float) -> float:
-        """Return the pieces that are due until a time."""
-        return min(self.left, max(0.0, (time - self.due) / self.pace) + len(self.unsent[0].src))
 
 
 Outcome = list[Any] | ServiceError
@@ -76,36 +113,56 @@ class Queue:
     def __init__(self) -> None:
         self.segments = 0  # unsent ones of all jobs
         self.pieces = 0
-        self.large: set[Job] = set()  # those of many segments
         self._heap: list[tuple[float, int, Job]] = []
         self._serial = itertools.count()
+        self._flows: dict[tuple[str, float], Flow] = {}
+        self._last_small = -math.inf  # when a small job was added
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def add(self, job: Job) -> None:
-        """Add a new job."""
-        self.segments += len(job.unsent)
-        self.pieces += job.left
+    def flow(self, client: str, weight: float) -> Flow:
+        """Return a client's flow of this weight; a new one if nothing of it waits."""
+        flow = self._flows.get((client, weight))
+        return flow if flow and flow.segments else Flow(weight)
+
+    def flows(self) -> Iterator[Flow]:
+        """Iterate over the flows that wait."""
+        return (flow for flow in self._flows.values() if flow.segments)
+
+    def add(self, job: Job, client: str, now: float) -> None:
+        """Add a new job of a client."""
+        pieces = sum(len(request.src) for request in job.unsent)
+        self._flows = {key: flow for key, flow in self._flows.items() if flow.segments}
+        self._flows[client, job.flow.weight] = job.flow
+        job.flow.pace = job.pace
+        job.flow.ends = job.due + pieces * job.pace
+        if job.flow.weight == SMALL:
+            self._last_small = now
+        self._count(job.flow, len(job.unsent), pieces)
         self._push(job)
 
-    def take(self) -> tuple[Job, SearchRequest] | None:
-        """Remove the segment that is due first; None if only ended jobs were left."""
+    def take(self, now: float, *, room: bool) -> tuple[Job, SearchRequest] | None:
+        """Remove the segment that is due first.
+
+        None if only ended jobs are left, or, without ``room``, if a small job that may come soon should find some: then
+        a job of another flow takes no more than its share.
+        """
         while self._heap:
-            _, _, job = heapq.heappop(self._heap)
+            due, _, job = self._heap[0]
             if job.future.done():
+                heapq.heappop(self._heap)
                 self._leave(job)
                 continue
+            if not room and due > now > self._last_small > now - RECENT_S and job.flow.weight < SMALL:
+                return None
+            heapq.heappop(self._heap)
             request = job.unsent.popleft()
             pieces = len(request.src)
-            self.segments -= 1
-            self.pieces -= pieces
-            job.left -= pieces
+            self._count(job.flow, -1, -pieces)
             job.due += pieces * job.pace
             if job.unsent:
                 self._push(job)
-            else:
-                self.large.discard(job)
             return job, request
         return None
 
@@ -121,19 +178,19 @@ class Queue:
         """Remove all jobs and return them."""
         jobs = {job for _, _, job in self._heap}
         self._heap.clear()
-        self.large.clear()
+        self._flows.clear()
         self.segments = self.pieces = 0
         return jobs
 
     def _push(self, job: Job) -> None:
         heapq.heappush(self._heap, (job.due, next(self._serial), job))
-        if len(job.unsent) >= LARGE:
-            self.large.add(job)
-        else:
-            self.large.discard(job)
 
     def _leave(self, job: Job) -> None:
         """Forget the unsent segments of a job that is not in the heap any more."""
-        self.segments -= len(job.unsent)
-        self.pieces -= job.left
-        self.large.discard(job)
+        self._count(job.flow, -len(job.unsent), -sum(len(request.src) for request in job.unsent))
+
+    def _count(self, flow: Flow, segments: int, pieces: int) -> None:
+        self.segments += segments
+        self.pieces += pieces
+        flow.segments += segments
+        flow.pieces += pieces

@@ -17,20 +17,27 @@ class Speed:
         # Exponentially decaying sums over the engines' rounds; their quotient is the speed of one engine.
         self._pieces = 0.0
         self._seconds = 0.0
+        self._inside = 0.0
 
-    def add(self, pieces: int, seconds: float) -> None:
-        """Add one round of an engine: the source pieces that it finished, and its time."""
+    def add(self, pieces: int, seconds: float, inside: float) -> None:
+        """Add one round of an engine: the source pieces that it finished, its time, and how long these were inside."""
         keep = math.exp(-seconds / MEMORY_S)
         with self._lock:
             self._pieces = keep * self._pieces + pieces
             self._seconds = keep * self._seconds + seconds
+            self._inside = keep * self._inside + inside
 
     def forget(self) -> None:
         """Begin to measure anew."""
         with self._lock:
-            self._pieces = self._seconds = 0.0
+            self._pieces = self._seconds = self._inside = 0.0
 
     @property
     def pieces_a_second(self) -> float:
         """Speed of all engines together; 0 before the first measurement."""
         return self._engines * self._pieces / self._seconds if self._pieces else 0.0
+
+    @property
+    def seconds_inside(self) -> float:
+        """Seconds that a segment is in an engine, for each of its pieces; 0 before the first measurement."""
+        return self._inside / self._pieces if self._pieces else 0.0

@@ -18,15 +18,17 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from service.admission import Admission
 from service.errors import EngineFailed, ServiceError, Unavailable
-from service.jobs import Job, Outcome, Queue, SearchRequest, resolve
+from service.jobs import Job, Outcome, Queue, SearchRequest, Terms, resolve
 from service.speed import Speed
 
 log = logging.getLogger("service.worker")
 
+ANYBODY = Terms()
+OPTIONAL = 0.5  # share of the rows that large jobs fill ahead of their time, as long as small ones come
 RESTARTS = 3  # how often a worker replaces an engine whose thread ended, before it is given up
 
 
@@ -58,31 +60,40 @@ class Observer(Protocol):
     def restarted(self) -> None: ...
 
 
+class Inside(NamedTuple):
+    """A segment in an engine."""
+
+    job: Job
+    pieces: int
+    since: float
+
+
 @dataclass(eq=False)
 class Share:
     """What one thread translates."""
 
     thread: threading.Thread
-    inside: dict[Hashable, tuple[Job, int]] = field(default_factory=dict)
-    """job and pieces of each segment in its engine, by key"""
+    inside: dict[Hashable, Inside] = field(default_factory=dict)
+    """the segments in its engine, by key"""
     pieces: int = 0
     """of all these segments"""
     began: float | None = None
     """when the round began in which it is; None between rounds"""
 
-    def put(self, request: SearchRequest, job: Job) -> None:
-        self.inside[request.key] = job, len(request.src)
+    def put(self, request: SearchRequest, job: Job, now: float) -> None:
+        self.inside[request.key] = Inside(job, len(request.src), now)
         self.pieces += len(request.src)
 
-    def take(self, key: Hashable) -> tuple[Job | None, int]:
-        """Remove a segment and return its job and pieces; None and 0 if it is not there."""
-        job, pieces = self.inside.pop(key, (None, 0))
-        self.pieces -= pieces
-        return job, pieces
+    def take(self, key: Hashable) -> Inside | None:
+        """Remove a segment and return it; None if it is not there."""
+        segment = self.inside.pop(key, None)
+        if segment is not None:
+            self.pieces -= segment.pieces
+        return segment
 
     def clear(self) -> set[Job]:
         """Remove all segments and return their jobs."""
-        jobs = {job for job, _ in self.inside.values()}
+        jobs = {segment.job for segment in self.inside.values()}
         self.inside.clear()
         self.pieces = 0
         return jobs
@@ -177,40 +188,45 @@ class Worker:
         """Begin to measure anew: the first calls of a model, in which torch compiles it, say nothing."""
         self._speed.forget()
 
-    def reserve(self, segments: int, pieces: int) -> AbstractContextManager[None]:
+    def check(self, terms: Terms) -> None:
+        """Raise Unavailable if not even the smallest request would be accepted."""
+        self._admission.admit(self._admission.plan(1, 1, terms), terms.client)
+
+    def reserve(self, segments: int, pieces: int, terms: Terms = ANYBODY) -> AbstractContextManager[None]:
         """Reserve room in the queue while text is prepared, of about so many segments and pieces.
 
         Raises Unavailable if the queue is full, or so long that the request would hardly be answered in time.
         """
-        return self._admission.reserve(segments, pieces)
+        return self._admission.reserve(segments, pieces, terms)
 
     def predict(self, pieces: int) -> float:
         """Return the seconds in which a request of so many pieces would be finished; 0 if that is unknown."""
-        return self._admission.predict(pieces)
+        return self._admission.predict(self._admission.plan(1, pieces, ANYBODY))
 
-    def submit(self, requests: Sequence[SearchRequest], *, accepted: bool = False) -> asyncio.Future[list[Any]]:
+    def submit(
+        self, requests: Sequence[SearchRequest], terms: Terms = ANYBODY, *, accepted: bool = False
+    ) -> asyncio.Future[list[Any]]:
         """Queue the segments of one request and return a future of their results, in order.
 
         The future raises ServiceError. Raises Unavailable as `reserve` does, unless the segments are further ones of a
         request ``accepted`` before, or if the worker has stopped.
         """
         loop = asyncio.get_running_loop()
-        pieces = sum(len(request.src) for request in requests)
-        job = Job(
-            requests, loop.create_future(), loop, self._clock(), self._admission.pace(pieces), deque(requests), pieces
-        )
+        future: asyncio.Future[list[Any]] = loop.create_future()
         if not requests:
-            job.future.set_result([])
-            return job.future
+            future.set_result([])
+            return future
         with self._wake:
             if self._stopping or self.failure is not None:
                 raise Unavailable("the translation worker has stopped", closing=True)
+            plan = self._admission.plan(len(requests), sum(len(request.src) for request in requests), terms)
             if not accepted:
-                self._admission.admit(len(requests), pieces)
-            self._queue.add(job)
+                self._admission.admit(plan, terms.client)
+            job = Job(requests, future, loop, plan.flow, plan.begins, plan.pace, deque(requests))
+            self._queue.add(job, terms.client, plan.now)
             self._wake.notify(len(requests))
-        job.future.add_done_callback(self._nudge)
-        return job.future
+        future.add_done_callback(self._nudge)
+        return future
 
     def stop(self, timeout_s: float) -> bool:
         """Finish all jobs, then end the threads; return whether they ended.
@@ -292,15 +308,16 @@ class Worker:
         active = len(share.inside)
         engine.step()
         outcomes: list[tuple[Job, Outcome]] = []
-        before = share.pieces
-        ended = [result for result in engine.finished() if self._collect(result, share, outcomes)]
+        ended = [segment for result in engine.finished() if (segment := self._collect(result, share, outcomes))]
         if outcomes:
             resolve(outcomes)
-        seconds = self._clock() - began
+        now = self._clock()
         share.began = None
-        self._speed.add(before - share.pieces, seconds)
+        self._speed.add(
+            sum(segment.pieces for segment in ended), now - began, sum(now - segment.since for segment in ended)
+        )
         if self._observer is not None:
-            self._observer.stepped(active, seconds)
+            self._observer.stepped(active, now - began)
             if ended:
                 self._observer.ended(len(ended))
 
@@ -309,7 +326,7 @@ class Worker:
             with self._wake:
                 self._ended = False
                 self._queue.drop_ended()
-        for key in [key for key, (job, _) in share.inside.items() if job.future.done()]:
+        for key in [key for key, segment in share.inside.items() if segment.job.future.done()]:
             share.take(key)
             engine.cancel(key)
 
@@ -319,9 +336,13 @@ class Worker:
         with self._wake:
             # Not more than an even share of what there is, so that no thread is idle while another has many segments.
             most = math.ceil((self._queue.segments + self.active) / len(self._shares))
-            while engine.load < self._rows and len(share.inside) < most and (taken := self._queue.take()):
+            now = self._clock()
+            while (load := engine.load) < self._rows and len(share.inside) < most:
+                taken = self._queue.take(now, room=load < self._rows * OPTIONAL)
+                if taken is None:
+                    break
                 job, request = taken
-                share.put(request, job)
+                share.put(request, job, now)
                 try:
                     engine.add(request)
                 except Exception as error:
@@ -330,18 +351,19 @@ class Worker:
         if outcomes:
             resolve(outcomes)
 
-    def _collect(self, result: SearchResult, share: Share, outcomes: list[tuple[Job, Outcome]]) -> bool:
-        """Store one result, and the outcome of a job that it ends; return False if the job has been cancelled."""
-        job, _ = share.take(result.key)
-        if job is None or job.future.done():
-            return False
+    def _collect(self, result: SearchResult, share: Share, outcomes: list[tuple[Job, Outcome]]) -> Inside | None:
+        """Store one result, and the outcome of a job that it ends; return None if the job has been cancelled."""
+        segment = share.take(result.key)
+        if segment is None or segment.job.future.done():
+            return None
+        job = segment.job
         if result.error is not None:
             outcomes.append((job, self._failed(result.error)))
-            return True
+            return segment
         job.results[result.key] = result
         if len(job.results) == len(job.requests):  # in two threads at once, if need be: the second outcome is ignored
             outcomes.append((job, [job.results[request.key] for request in job.requests]))
-        return True
+        return segment
 
     def _failed(self, error: BaseException) -> EngineFailed:
         """Log an error of the engine and return what its job ends with, since the message may expose internals."""
@@ -366,6 +388,8 @@ class Worker:
         with self._wake:
             jobs = self._queue.clear()
             for share in self._shares:
-                jobs.update(job for job, _ in list(share.inside.values()))  # list(): atomic, the thread may change it
+                jobs.update(
+                    segment.job for segment in list(share.inside.values())
+                )  # list(): atomic, a thread may change it
             self._wake.notify_all()
         resolve([(job, error) for job in jobs])

@@ -171,8 +171,8 @@ async def test_a_long_document_leaves_time_and_room_to_the_others(bench: Bench) 
     bench.engine.added.clear()
     bench.engine.gate.set()
     await asyncio.gather(document, *others)
-    # Its next segment is due 0.75 s after the one before, since it has half of its 60 s; the others came before that.
-    assert bench.engine.added[:5] == ["s", "s", "s", "s", "d"]
+    # Its next segment is due 0.75 s after the one before, since it has half of its 60 s; the others are due as often.
+    assert bench.engine.added[:7].count("s") == 4
 
 
 async def test_a_document_is_not_held_up_by_what_comes_later(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from service import context
 from service.errors import EngineFailed, ServiceError, Unavailable
 
 log = logging.getLogger("service.worker")
@@ -47,6 +48,8 @@ class SearchResult(Protocol):
     @property
     def key(self) -> Hashable: ...
     @property
+    def hypotheses(self) -> Sequence[Any]: ...
+    @property
     def error(self) -> Exception | None: ...
 
 
@@ -64,8 +67,10 @@ class SearchEngine(Protocol):
 class Observer(Protocol):
     """Receiver of the worker's measurements (service.metrics.Metrics)."""
 
-    def stepped(self, active: int, seconds: float) -> None: ...
-    def ended(self, segments: int) -> None: ...
+    def stepped(self, active: int, rows: int, seconds: float) -> None: ...
+    def ended(self, segments: int, source_pieces: int, target_pieces: int) -> None: ...
+    def started(self, seconds: float) -> None: ...
+    def answered(self, seconds: float) -> None: ...
     def restarted(self) -> None: ...
 
 
@@ -84,6 +89,7 @@ class Job:
     pace: float
     unsent: deque[SearchRequest] = field(default_factory=deque)
     left: int = 0  # pieces of `unsent`
+    began: float = 0.0  # time of its arrival
     results: dict[Hashable, Any] = field(default_factory=dict)
 
     def due_until(self, time: float) -> float:
@@ -121,6 +127,8 @@ class Share:
     """job and pieces of each segment in its engine, by key"""
     pieces: int = 0
     """of all these segments"""
+    rows: int = 0
+    """of its engine, in use in the last step"""
     began: float | None = None
     """when the round began in which it is; None between rounds"""
 
@@ -229,6 +237,21 @@ class Worker:
         return sum(len(share.inside) for share in self._shares)
 
     @property
+    def waiting_pieces(self) -> int:
+        """Source pieces of the segments without a slot; of those in preparation, an estimate."""
+        return self._waiting_pieces + self._reserved_pieces
+
+    @property
+    def rows(self) -> int:
+        """Number of hypotheses that all engines can extend together."""
+        return self._rows * len(self._shares)
+
+    @property
+    def rows_in_use(self) -> int:
+        """Number of these that were in use in the last steps."""
+        return sum(share.rows for share in self._shares)
+
+    @property
     def speed(self) -> float:
         """Source pieces that all engines translate in a second, as measured; 0 before the first measurement."""
         return len(self._shares) * self._recent_pieces / self._recent_seconds if self._recent_pieces else 0.0
@@ -260,7 +283,8 @@ class Worker:
         """
         loop = asyncio.get_running_loop()
         pieces = sum(len(request.src) for request in requests)
-        job = Job(requests, loop.create_future(), loop, self._clock(), self._pace(pieces), deque(requests), pieces)
+        now = self._clock()
+        job = Job(requests, loop.create_future(), loop, now, self._pace(pieces), deque(requests), pieces, now)
         if not requests:
             job.future.set_result([])
             return job.future
@@ -273,6 +297,7 @@ class Worker:
             self._waiting_pieces += pieces
             self._queue(job)
             self._wake.notify(len(requests))
+        context.current().count(len(requests), pieces)
         job.future.add_done_callback(self._nudge)
         return job.future
 
@@ -304,11 +329,11 @@ class Worker:
         if self.waiting and self.waiting + segments > self._capacity < segments * sharing:
             speed, all_pieces = self.speed, self._waiting_pieces + self._reserved_pieces
             freed = (self.waiting + segments - self._capacity) * all_pieces / self.waiting / speed if speed else 1.0
-            raise Unavailable("the queue is full, try again later", retry_after=_whole(freed))
+            raise Unavailable("the queue is full, try again later", retry_after=_whole(freed), reason="queue_full")
         late = MARGIN * self.predict(pieces) - self._timeout_s if self.waiting else 0.0
         if late > 0.0:
             text = f"not to be translated within {self._timeout_s:g} seconds at present, try again later"
-            raise Unavailable(text, retry_after=_whole(late))
+            raise Unavailable(text, retry_after=_whole(late), reason="no_time")
 
     def predict(self, pieces: int) -> float:
         """Return the seconds in which a request of so many pieces would be finished; 0 if that is unknown."""
@@ -397,8 +422,10 @@ class Worker:
         self._feed(engine, share)
         if not share.inside:
             share.began = None
+            share.rows = 0
             return
-        active = len(share.inside)
+        active, rows = len(share.inside), engine.load
+        share.rows = rows
         engine.step()
         outcomes: list[tuple[Job, Outcome]] = []
         before = share.pieces
@@ -409,9 +436,11 @@ class Worker:
         share.began = None
         self._measure(before - share.pieces, seconds)
         if self._observer is not None:
-            self._observer.stepped(active, seconds)
+            self._observer.stepped(active, rows, seconds)
             if ended:
-                self._observer.ended(len(ended))
+                self._observer.ended(len(ended), before - share.pieces, sum(map(_length, ended)))
+        if not share.inside:
+            share.rows = 0
 
     def _drop_ended(self, engine: SearchEngine, share: Share) -> None:
         if self._ended:
@@ -437,6 +466,8 @@ class Worker:
                 if job.future.done():
                     self._leave(job)
                     continue
+                if self._observer is not None and len(job.unsent) == len(job.requests):
+                    self._observer.started(self._clock() - job.began)
                 request = job.unsent.popleft()
                 pieces = len(request.src)
                 self._waiting -= 1
@@ -465,6 +496,8 @@ class Worker:
         job.results[result.key] = result
         if len(job.results) == len(job.requests):  # in two threads at once, if need be: the second outcome is ignored
             outcomes.append((job, [job.results[request.key] for request in job.requests]))
+            if self._observer is not None:
+                self._observer.answered(self._clock() - job.began)
         return True
 
     def _failed(self, error: BaseException) -> EngineFailed:
@@ -502,6 +535,11 @@ class Worker:
         with self._wake:
             self._recent_pieces = keep * self._recent_pieces + pieces
             self._recent_seconds = keep * self._recent_seconds + seconds
+
+
+def _length(result: SearchResult) -> int:
+    """Return the pieces of a result's best hypothesis."""
+    return len(result.hypotheses[0].token_log_probs) if result.hypotheses else 0
 
 
 def _whole(seconds: float) -> int:

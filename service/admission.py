@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from service.context import Context
 from service.errors import Unavailable
-from service.jobs import BULK, LARGE, LARGE_PIECES, LARGE_SEGMENTS, SMALL, Flow, Queue, Terms
+from service.jobs import BULK, LARGE, LARGE_PIECES, LARGE_SEGMENTS, SMALL, Flow, Queue
 from service.speed import Speed
 
 MARGIN = 1.5  # a request is accepted if its predicted time, so many times, is within its deadline
@@ -21,6 +22,7 @@ SLACK = 1.1  # the flows are due at so much less than the measured speed, so tha
 class Plan:
     """When the pieces of a job are due: the first at ``begins``, the others ``pace`` seconds after each other."""
 
+    client: str
     flow: Flow
     segments: int
     pieces: int
@@ -68,59 +70,64 @@ class Admission:
         """Number of segments without a slot, including those in preparation."""
         return self._queue.segments + self.reserved
 
+    @property
+    def waiting_pieces(self) -> int:
+        """Their source pieces; of those in preparation, an estimate."""
+        return self._queue.pieces + self._reserved_pieces
+
     @contextmanager
-    def reserve(self, segments: int, pieces: int, terms: Terms) -> Iterator[None]:
-        """Reserve room for about so many segments and pieces. Raises Unavailable as `admit` does."""
-        self.admit(self.plan(segments, pieces, terms), terms.client)
-        self._reserved[terms.client] += segments
+    def reserve(self, segments: int, pieces: int, asking: Context) -> Iterator[None]:
+        """Reserve room for about so many segments and pieces of a request. Raises Unavailable as `admit` does."""
+        plan = self.plan(segments, pieces, asking)
+        self.admit(plan)
+        self._reserved[plan.client] += segments
         self._reserved_pieces += pieces
         try:
             yield
         finally:
-            self._reserved[terms.client] -= segments
+            self._reserved[plan.client] -= segments
             self._reserved_pieces -= pieces
-            if not self._reserved[terms.client]:
-                del self._reserved[terms.client]
+            self._reserved += Counter()  # drops the zeros
 
-    def plan(self, segments: int, pieces: int, terms: Terms) -> Plan:
+    def plan(self, segments: int, pieces: int, asking: Context) -> Plan:
         """Return when a job is due that comes now: after the others of its flow, at the flow's share of the speed."""
         now = self._clock()
-        ends = min(terms.ends, now + self._timeout_s)
+        ends = min(asking.ends, now + self._timeout_s)
         weight = SMALL if segments < LARGE_SEGMENTS and pieces < LARGE_PIECES else LARGE
-        weight = BULK if terms.bulk else weight
+        weight = BULK if asking.bulk else weight
         with self._lock:
-            flow = self._queue.flow(terms.client, weight)
+            flow = self._queue.flow(asking.client, weight)
             others = sum(other.weight for other in self._queue.flows() if other is not flow)
             if weight < SMALL:
                 others = max(others, SMALL)  # which may come later
             half = max(0.0, ends - now) / 2
             pace = max(1e-9, min(self._pace(weight / (weight + others)), half / max(1, pieces)))
             begins = max(now, min(flow.ends, now + half - pieces * pace))
-        return Plan(flow, segments, pieces, now, begins, pace, ends)
+        return Plan(asking.client, flow, segments, pieces, now, begins, pace, ends)
 
     def _pace(self, share: float) -> float:
         """Return the seconds a piece for a flow with a share of the speed; a guess as long as that is not measured."""
         speed = share * self._speed.pieces_a_second / SLACK
         return 1.0 / speed if speed else 1.0 - share
 
-    def admit(self, plan: Plan, client: str) -> None:
+    def admit(self, plan: Plan) -> None:
         """Raise Unavailable if there is no room for so much more, or not the time to translate it."""
         if not self.waiting and not self._active_pieces():
             return  # even if it is larger than the queue or predicted to be late: nothing better will come
         speed = self._speed.pieces_a_second
         with self._lock:
-            own = plan.flow.segments + self._reserved[client]
+            own = plan.flow.segments + self._reserved[plan.client]
             sharing = 1 + sum(flow is not plan.flow for flow in self._queue.flows())
         # The queue belongs to one flow only as long as no other one waits.
         over = own + plan.segments - self._capacity / sharing
         if self.waiting and self.waiting + plan.segments > self._capacity and over > 0:
-            a_segment = (self._queue.pieces + self._reserved_pieces) / self.waiting
+            a_segment = self.waiting_pieces / self.waiting
             freed = over * sharing * a_segment / speed if speed else 1.0
-            raise Unavailable("the queue is full, try again later", retry_after=_whole(freed))
+            raise Unavailable("the queue is full, try again later", retry_after=_whole(freed), reason="queue_full")
         late = MARGIN * self.predict(plan) - (plan.ends - plan.now)
         if late > 0.0:
             text = f"not to be translated within {plan.ends - plan.now:.3g} seconds at present, try again later"
-            raise Unavailable(text, retry_after=_whole(late))
+            raise Unavailable(text, retry_after=_whole(late), reason="no_time")
 
     def predict(self, plan: Plan) -> float:
         """Return the seconds in which a job would be finished; 0 if that is unknown."""

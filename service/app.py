@@ -24,6 +24,7 @@ from starlette.types import Scope
 from service import answering, documents, languages, limits, pages, schemas
 from service.body import Fields, Lingering, read_fields
 from service.connections import ByteBudget, report_errors_once_a_second
+from service.context import current
 from service.cors import CORSForAll
 from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow
 from service.files import FileStore
@@ -285,6 +286,7 @@ def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
     key = schemas.api_key(fields, request.headers.get("authorization"))
     address = request.client.host if request.client else "unknown"
     caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else f"address {address}"
+    current().client = f"address {address}"
     request.app.state.limiter.spend(caller, schemas.cost(fields))
     limits.check_key(key, settings.api_keys)
     return schemas.RequestLimits(
@@ -370,8 +372,10 @@ async def _while_connected(request: Request, work: Awaitable[T]) -> T:
 # --- errors -------------------------------------------------------------------------------------------------------
 
 
-async def answer_error(_: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
     """Answer any error with ``{"error": ...}``; unexpected errors expose no internals."""
+    if isinstance(error, ServiceError):
+        _service(request).metrics.refused(error.reason)
     if isinstance(error, TooLarge):
         return Lingering({"error": str(error)}, error.status, error.headers())
     if isinstance(error, ServiceError):

@@ -15,12 +15,14 @@ import heapq
 import itertools
 import logging
 import math
+import threading
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from service.errors import ServiceError
+from service.interfaces import SearchRequest
 
 log = logging.getLogger("service.worker")
 
@@ -30,28 +32,6 @@ LARGE_SEGMENTS, LARGE_PIECES = 16, 400
 """from which a job is a large one: it leaves time and rows to small ones"""
 RECENT_S = 1.0
 """seconds after a small job for which the engines keep room for others"""
-
-
-class SearchRequest(Protocol):
-    """A request to the engine (nmt.search.engine.Request): a key that is unique in the engine, and source pieces."""
-
-    @property
-    def key(self) -> Hashable: ...
-    @property
-    def src(self) -> Sequence[int]: ...
-
-
-@dataclass(frozen=True)
-class Terms:
-    """On which terms a request is to be translated.
-
-    client: who shares with others, an API key's name or an address. bulk: with what the others leave, a tenth at least.
-    ends: the deadline, by the clock of the worker.
-    """
-
-    client: str = ""
-    bulk: bool = False
-    ends: float = math.inf
 
 
 @dataclass(eq=False)
@@ -82,8 +62,56 @@ class Job:
     flow: Flow
     due: float
     pace: float
+    began: float  # time of its arrival
     unsent: deque[SearchRequest] = field(default_factory=deque)
     results: dict[Hashable, Any] = field(default_factory=dict)
+    resolved: bool = False  # whether the future is about to end
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more needs to be searched for it."""
+        return self.resolved or self.future.done()
+
+
+class Inside(NamedTuple):
+    """A segment in an engine."""
+
+    job: Job
+    pieces: int
+    since: float
+
+
+@dataclass(eq=False)
+class Share:
+    """What one thread translates."""
+
+    thread: threading.Thread
+    inside: dict[Hashable, Inside] = field(default_factory=dict)
+    """the segments in its engine, by key"""
+    pieces: int = 0
+    """of all these segments"""
+    rows: int = 0
+    """of its engine, in use in the last step"""
+    began: float | None = None
+    """when the round began in which it is; None between rounds"""
+
+    def put(self, request: SearchRequest, job: Job, now: float) -> None:
+        self.inside[request.key] = Inside(job, len(request.src), now)
+        self.pieces += len(request.src)
+
+    def take(self, key: Hashable) -> Inside | None:
+        """Remove a segment and return it; None if it is not there."""
+        segment = self.inside.pop(key, None)
+        if segment is not None:
+            self.pieces -= segment.pieces
+        return segment
+
+    def clear(self) -> set[Job]:
+        """Remove all segments and return their jobs."""
+        jobs = {segment.job for segment in self.inside.values()}
+        self.inside.clear()
+        self.pieces = 0
+        return jobs
 
 
 Outcome = list[Any] | ServiceError
@@ -100,6 +128,8 @@ def resolve(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
                 else:
                     job.future.set_result(outcome)
 
+    for job, _ in outcomes:
+        job.resolved = True
     for loop in {job.loop for job, _ in outcomes}:  # one call into an event loop, which wakes it, for all its jobs
         try:
             loop.call_soon_threadsafe(end, [(job, outcome) for job, outcome in outcomes if job.loop is loop])
@@ -130,7 +160,7 @@ class Queue:
         """Iterate over the flows that wait."""
         return (flow for flow in self._flows.values() if flow.segments)
 
-    def add(self, job: Job, client: str, now: float) -> None:
+    def add(self, job: Job, client: str) -> None:
         """Add a new job of a client."""
         pieces = sum(len(request.src) for request in job.unsent)
         self._flows = {key: flow for key, flow in self._flows.items() if flow.segments}
@@ -138,7 +168,7 @@ class Queue:
         job.flow.pace = job.pace
         job.flow.ends = job.due + pieces * job.pace
         if job.flow.weight == SMALL:
-            self._last_small = now
+            self._last_small = job.began
         self._count(job.flow, len(job.unsent), pieces)
         self._push(job)
 
@@ -150,7 +180,7 @@ class Queue:
         """
         while self._heap:
             due, _, job = self._heap[0]
-            if job.future.done():
+            if job.ended:
                 heapq.heappop(self._heap)
                 self._leave(job)
                 continue
@@ -169,9 +199,9 @@ class Queue:
     def drop_ended(self) -> None:
         """Remove the jobs whose futures have ended."""
         for _, _, job in self._heap:
-            if job.future.done():
+            if job.ended:
                 self._leave(job)
-        self._heap = [entry for entry in self._heap if not entry[2].future.done()]
+        self._heap = [entry for entry in self._heap if not entry[2].ended]
         heapq.heapify(self._heap)
 
     def clear(self) -> set[Job]:

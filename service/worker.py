@@ -15,88 +15,21 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from service.admission import Admission
+from service.context import Context, current
 from service.errors import EngineFailed, ServiceError, Unavailable
-from service.jobs import Job, Outcome, Queue, SearchRequest, Terms, resolve
+from service.interfaces import Observer, SearchEngine, SearchRequest, SearchResult
+from service.jobs import Inside, Job, Outcome, Queue, Share, resolve
 from service.speed import Speed
 
 log = logging.getLogger("service.worker")
 
-ANYBODY = Terms()
 OPTIONAL = 0.5  # share of the rows that large jobs fill ahead of their time, as long as small ones come
 RESTARTS = 3  # how often a worker replaces an engine whose thread ended, before it is given up
-
-
-class SearchResult(Protocol):
-    """A result of the engine (nmt.search.engine.Result)."""
-
-    @property
-    def key(self) -> Hashable: ...
-    @property
-    def error(self) -> Exception | None: ...
-
-
-class SearchEngine(Protocol):
-    """The part of nmt.search.engine.Engine that the worker uses."""
-
-    def add(self, request: Any) -> None: ...
-    @property
-    def load(self) -> int: ...
-    def cancel(self, key: Hashable) -> Any: ...
-    def step(self) -> int: ...
-    def finished(self) -> Sequence[Any]: ...
-
-
-class Observer(Protocol):
-    """Receiver of the worker's measurements (service.metrics.Metrics)."""
-
-    def stepped(self, active: int, seconds: float) -> None: ...
-    def ended(self, segments: int) -> None: ...
-    def restarted(self) -> None: ...
-
-
-class Inside(NamedTuple):
-    """A segment in an engine."""
-
-    job: Job
-    pieces: int
-    since: float
-
-
-@dataclass(eq=False)
-class Share:
-    """What one thread translates."""
-
-    thread: threading.Thread
-    inside: dict[Hashable, Inside] = field(default_factory=dict)
-    """the segments in its engine, by key"""
-    pieces: int = 0
-    """of all these segments"""
-    began: float | None = None
-    """when the round began in which it is; None between rounds"""
-
-    def put(self, request: SearchRequest, job: Job, now: float) -> None:
-        self.inside[request.key] = Inside(job, len(request.src), now)
-        self.pieces += len(request.src)
-
-    def take(self, key: Hashable) -> Inside | None:
-        """Remove a segment and return it; None if it is not there."""
-        segment = self.inside.pop(key, None)
-        if segment is not None:
-            self.pieces -= segment.pieces
-        return segment
-
-    def clear(self) -> set[Job]:
-        """Remove all segments and return their jobs."""
-        jobs = {segment.job for segment in self.inside.values()}
-        self.inside.clear()
-        self.pieces = 0
-        return jobs
 
 
 class Worker:
@@ -180,6 +113,21 @@ class Worker:
         return sum(len(share.inside) for share in self._shares)
 
     @property
+    def waiting_pieces(self) -> int:
+        """Source pieces of the segments without a slot; of those in preparation, an estimate."""
+        return self._admission.waiting_pieces
+
+    @property
+    def rows(self) -> int:
+        """Number of hypotheses that all engines can extend together."""
+        return self._rows * len(self._shares)
+
+    @property
+    def rows_in_use(self) -> int:
+        """Number of these that were in use in the last steps."""
+        return sum(share.rows for share in self._shares)
+
+    @property
     def speed(self) -> float:
         """Source pieces that all engines translate in a second, as measured; 0 before the first measurement."""
         return self._speed.pieces_a_second
@@ -188,25 +136,23 @@ class Worker:
         """Begin to measure anew: the first calls of a model, in which torch compiles it, say nothing."""
         self._speed.forget()
 
-    def check(self, terms: Terms) -> None:
-        """Raise Unavailable if not even the smallest request would be accepted."""
-        self._admission.admit(self._admission.plan(1, 1, terms), terms.client)
+    def check(self, client: str) -> None:
+        """Raise Unavailable if not even the smallest request of a client would be accepted."""
+        self._admission.admit(self._admission.plan(1, 1, Context(client=client)))
 
-    def reserve(self, segments: int, pieces: int, terms: Terms = ANYBODY) -> AbstractContextManager[None]:
-        """Reserve room in the queue while text is prepared, of about so many segments and pieces.
+    def reserve(self, segments: int, pieces: int) -> AbstractContextManager[None]:
+        """Reserve room in the queue while the text of the running request is prepared, of about so many pieces.
 
         Raises Unavailable if the queue is full, or so long that the request would hardly be answered in time.
         """
-        return self._admission.reserve(segments, pieces, terms)
+        return self._admission.reserve(segments, pieces, current())
 
     def predict(self, pieces: int) -> float:
         """Return the seconds in which a request of so many pieces would be finished; 0 if that is unknown."""
-        return self._admission.predict(self._admission.plan(1, pieces, ANYBODY))
+        return self._admission.predict(self._admission.plan(1, pieces, current()))
 
-    def submit(
-        self, requests: Sequence[SearchRequest], terms: Terms = ANYBODY, *, accepted: bool = False
-    ) -> asyncio.Future[list[Any]]:
-        """Queue the segments of one request and return a future of their results, in order.
+    def submit(self, requests: Sequence[SearchRequest], *, accepted: bool = False) -> asyncio.Future[list[Any]]:
+        """Queue segments of the running request and return a future of their results, in order.
 
         The future raises ServiceError. Raises Unavailable as `reserve` does, unless the segments are further ones of a
         request ``accepted`` before, or if the worker has stopped.
@@ -216,15 +162,18 @@ class Worker:
         if not requests:
             future.set_result([])
             return future
+        asking = current()
+        pieces = sum(len(request.src) for request in requests)
         with self._wake:
             if self._stopping or self.failure is not None:
                 raise Unavailable("the translation worker has stopped", closing=True)
-            plan = self._admission.plan(len(requests), sum(len(request.src) for request in requests), terms)
+            plan = self._admission.plan(len(requests), pieces, asking)
             if not accepted:
-                self._admission.admit(plan, terms.client)
-            job = Job(requests, future, loop, plan.flow, plan.begins, plan.pace, deque(requests))
-            self._queue.add(job, terms.client, plan.now)
+                self._admission.admit(plan)
+            job = Job(requests, future, loop, plan.flow, plan.begins, plan.pace, plan.now, deque(requests))
+            self._queue.add(job, asking.client)
             self._wake.notify(len(requests))
+        asking.count(len(requests), pieces)
         future.add_done_callback(self._nudge)
         return future
 
@@ -304,29 +253,32 @@ class Worker:
         self._feed(engine, share)
         if not share.inside:
             share.began = None
+            share.rows = 0
             return
-        active = len(share.inside)
+        active, share.rows = len(share.inside), engine.load
         engine.step()
         outcomes: list[tuple[Job, Outcome]] = []
-        ended = [segment for result in engine.finished() if (segment := self._collect(result, share, outcomes))]
+        results = engine.finished()
+        ended = [segment for result in results if (segment := self._collect(result, share, outcomes))]
         if outcomes:
             resolve(outcomes)
         now = self._clock()
         share.began = None
-        self._speed.add(
-            sum(segment.pieces for segment in ended), now - began, sum(now - segment.since for segment in ended)
-        )
+        pieces = sum(segment.pieces for segment in ended)
+        self._speed.add(pieces, now - began, sum(now - segment.since for segment in ended))
         if self._observer is not None:
-            self._observer.stepped(active, now - began)
+            self._observer.stepped(active, share.rows, now - began)
             if ended:
-                self._observer.ended(len(ended))
+                self._observer.ended(len(ended), pieces, sum(map(_length, results)))
+        if not share.inside:
+            share.rows = 0
 
     def _drop_ended(self, engine: SearchEngine, share: Share) -> None:
         if self._ended:
             with self._wake:
                 self._ended = False
                 self._queue.drop_ended()
-        for key in [key for key, segment in share.inside.items() if segment.job.future.done()]:
+        for key in [key for key, segment in share.inside.items() if segment.job.ended]:
             share.take(key)
             engine.cancel(key)
 
@@ -342,6 +294,8 @@ class Worker:
                 if taken is None:
                     break
                 job, request = taken
+                if self._observer is not None and len(job.unsent) == len(job.requests) - 1:
+                    self._observer.started(now - job.began)
                 share.put(request, job, now)
                 try:
                     engine.add(request)
@@ -354,7 +308,7 @@ class Worker:
     def _collect(self, result: SearchResult, share: Share, outcomes: list[tuple[Job, Outcome]]) -> Inside | None:
         """Store one result, and the outcome of a job that it ends; return None if the job has been cancelled."""
         segment = share.take(result.key)
-        if segment is None or segment.job.future.done():
+        if segment is None or segment.job.ended:
             return None
         job = segment.job
         if result.error is not None:
@@ -363,6 +317,8 @@ class Worker:
         job.results[result.key] = result
         if len(job.results) == len(job.requests):  # in two threads at once, if need be: the second outcome is ignored
             outcomes.append((job, [job.results[request.key] for request in job.requests]))
+            if self._observer is not None:
+                self._observer.answered(self._clock() - job.began)
         return segment
 
     def _failed(self, error: BaseException) -> EngineFailed:
@@ -393,3 +349,8 @@ class Worker:
                 )  # list(): atomic, a thread may change it
             self._wake.notify_all()
         resolve([(job, error) for job in jobs])
+
+
+def _length(result: SearchResult) -> int:
+    """Return the pieces of a result's best hypothesis."""
+    return len(result.hypotheses[0].token_log_probs) if result.hypotheses else 0

@@ -79,7 +79,8 @@ class Admission:
     def reserve(self, segments: int, pieces: int, asking: Context) -> Iterator[None]:
         """Reserve room for about so many segments and pieces of a request. Raises Unavailable as `admit` does."""
         plan = self.plan(segments, pieces, asking)
-        self.admit(plan)
+        if not asking.segments:  # else it was accepted before: this is its way through a third language, for example
+            self.admit(plan)
         self._reserved[plan.client] += segments
         self._reserved_pieces += pieces
         try:

@@ -26,7 +26,7 @@ from service.body import Fields, Lingering, read_fields
 from service.connections import ByteBudget, report_errors_once_a_second
 from service.context import current
 from service.cors import CORSForAll
-from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow
+from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow, Unavailable
 from service.files import FileStore
 from service.lifecycle import Loader, Service, load_exported
 from service.metrics import Metrics, MetricsMiddleware
@@ -263,7 +263,9 @@ async def _served(
     """Read the fields of a request and answer with what ``work`` returns, within the deadline."""
     service = _service(request)
     settings = service.settings
-    ends = asyncio.get_running_loop().time() + settings.timeout_s
+    ends = current().ends = asyncio.get_running_loop().time() + settings.timeout_s
+    if work is _translate:
+        _refuse_early(request, service.require())
     try:
         try:
             async with asyncio.timeout_at(ends):
@@ -280,13 +282,33 @@ async def _served(
         return Response(status_code=CLIENT_GONE)
 
 
+def _refuse_early(request: Request, models: Models) -> None:
+    """Raise Unavailable, before the body is read, if each model would refuse even a short text of this client.
+
+    So a flood of requests leaves the event loop time for those that are accepted. Where keys are in use, the client is
+    known only after the body, and this is for one who has sent nothing yet.
+    """
+    refused: Unavailable | None = None
+    client = "" if _service(request).settings.api_keys else _address(request)
+    for model in models:
+        try:
+            return model.worker.check(client)
+        except Unavailable as error:
+            refused = error
+    if refused is not None:
+        raise refused
+
+
+def _address(request: Request) -> str:
+    return f"address {request.client.host if request.client else 'unknown'}"
+
+
 def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
     """Check the rate limit, then the key; return the limits of the caller's request."""
     settings = _service(request).settings
     key = schemas.api_key(fields, request.headers.get("authorization"))
-    address = request.client.host if request.client else "unknown"
-    caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else f"address {address}"
-    current().client = f"address {address}"
+    caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else _address(request)
+    current().client = _address(request)
     request.app.state.limiter.spend(caller, schemas.cost(fields))
     limits.check_key(key, settings.api_keys)
     return schemas.RequestLimits(
@@ -297,6 +319,10 @@ def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
 async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any]:
     allowed = _admit(request, fields)
     asked = schemas.check(fields, allowed, models.languages, models.routes)
+    context = current()
+    context.bulk |= asked.bulk
+    if asked.deadline_s is not None:
+        context.ends = min(context.ends, asyncio.get_running_loop().time() + asked.deadline_s)
     body = await answering.answer(asked, models, protecting=_service(request).settings.protect)
     _service(request).metrics.characters.inc(sum(map(len, asked.texts)))
     return body

@@ -154,8 +154,8 @@ class Worker:
     def submit(self, requests: Sequence[SearchRequest], *, accepted: bool = False) -> asyncio.Future[list[Any]]:
         """Queue segments of the running request and return a future of their results, in order.
 
-        The future raises ServiceError. Raises Unavailable as `reserve` does, unless the segments are further ones of a
-        request ``accepted`` before, or if the worker has stopped.
+        The future raises ServiceError. Raises Unavailable as `reserve` does, unless the request was ``accepted`` before
+        or has had other segments, or if the worker has stopped.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Any]] = loop.create_future()
@@ -168,7 +168,7 @@ class Worker:
             if self._stopping or self.failure is not None:
                 raise Unavailable("the translation worker has stopped", closing=True)
             plan = self._admission.plan(len(requests), pieces, asking)
-            if not accepted:
+            if not accepted and not asking.segments:  # of a request that was accepted before
                 self._admission.admit(plan)
             job = Job(requests, future, loop, plan.flow, plan.begins, plan.pace, plan.now, deque(requests))
             self._queue.add(job, asking.client)

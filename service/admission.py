@@ -101,7 +101,7 @@ class Admission:
             others = sum(other.weight for other in self._queue.flows() if other is not flow)
             if weight < SMALL:
                 others = max(others, SMALL)  # which may come later
-            half = max(0.0, ends - now) / 2
+            half = self._timeout_s / 2  # and not of its own deadline: a short one must not give a client more speed
             pace = max(1e-9, min(self._pace(weight / (weight + others)), half / max(1, pieces)))
             begins = max(now, min(flow.ends, now + half - pieces * pace))
         return Plan(asking.client, flow, segments, pieces, now, begins, pace, ends)
@@ -127,7 +127,7 @@ class Admission:
             raise Unavailable("the queue is full, try again later", retry_after=_whole(freed), reason="queue_full")
         late = MARGIN * self.predict(plan) - (plan.ends - plan.now)
         if late > 0.0:
-            text = f"not to be translated within {plan.ends - plan.now:.3g} seconds at present, try again later"
+            text = f"not to be translated within {plan.ends - plan.now:.2g} seconds at present, try again later"
             raise Unavailable(text, retry_after=_whole(late), reason="no_time")
 
     def predict(self, plan: Plan) -> float:

@@ -4,8 +4,8 @@ Each segment has a time at which it is due, and the segment of all jobs that is 
 a client form flows: small ones, large ones, and those of low priority. The segments of a flow are due one after another
 at the speed that is the flow's share, so that a client who sends much is overtaken by those who send little. This is
 the virtual clock of Zhang (SIGCOMM 1990); idle engines take what is not due yet. The clock of a flow begins anew when
-nothing of it waits, its speed depends on how many other flows wait, and no job is due later than half of the time until
-its deadline: so nobody pays later for speed that no other client wanted.
+nothing of it waits, its speed depends on how many other flows wait, and no job is due later than half of the
+service's time limit: so nobody pays later for speed that no other client wanted.
 """
 
 from __future__ import annotations

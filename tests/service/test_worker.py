@@ -4,46 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from service.errors import EngineFailed, Unavailable
 from service.worker import RESTARTS, Worker
-from tests.service.fakes import CRASH, POISON, FakeEngine, FakeRequest, until
+from tests.service.bench import Bench, Timed
+from tests.service.fakes import CRASH, POISON, FakeEngine, until
 
 pytestmark = pytest.mark.anyio
-
-
-class Bench:
-    """A worker over a fake engine."""
-
-    def __init__(self) -> None:
-        self.engine = FakeEngine()
-        self.workers: list[Worker] = []
-        self.keys = iter(range(10**9))
-
-    def start(self, **options: Any) -> Worker:
-        """Start a worker with these options."""
-        worker = Worker(lambda: self.engine, **{"rows": 8, "capacity": 100, **options})
-        worker.start()
-        self.workers.append(worker)
-        return worker
-
-    def requests(self, *texts: str) -> list[FakeRequest]:
-        """Build a request per text."""
-        return [FakeRequest(next(self.keys), text, 0) for text in texts]
-
-
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    """A bench whose workers are stopped afterwards."""
-    bench = Bench()
-    yield bench
-    bench.engine.gate.set()
-    for worker in bench.workers:
-        worker.stop(10)
 
 
 def texts(results: list[Any]) -> list[str]:
@@ -108,31 +78,6 @@ async def test_text_in_preparation_counts_as_waiting(bench: Bench) -> None:
 async def test_a_request_larger_than_the_queue_is_served_when_nothing_waits(bench: Bench) -> None:
     worker = bench.start(rows=2, capacity=3)
     assert len(await worker.submit(bench.requests(*"abcdefgh"))) == 8
-
-
-class Timed:
-    """A worker over an engine that translates two segments of one piece in a second, by a clock of its own."""
-
-    def __init__(self, bench: Bench, **options: Any) -> None:
-        self.now = 0.0
-        self.bench = bench
-        bench.engine.steps = 1
-        step = bench.engine.step
-
-        def slow_step() -> int:
-            self.now += 0.5
-            return step()
-
-        bench.engine.step = slow_step  # type: ignore[method-assign]
-        self.worker = bench.start(**{"rows": 1, "clock": lambda: self.now, **options})
-
-    async def measured(self) -> Worker:
-        """Return the worker once it knows its speed; its engine stands still now."""
-        assert self.worker.predict(1000) == 0.0  # nothing is known yet, so nothing is refused
-        await self.worker.submit(self.bench.requests(*"abcd"))
-        await until(lambda: self.worker.speed > 1.0)
-        self.bench.engine.gate.clear()
-        return self.worker
 
 
 async def test_the_predicted_time_follows_the_measured_speed(bench: Bench) -> None:

@@ -122,10 +122,10 @@ async def test_bulk_gets_what_is_left_and_never_starves(bench: Bench) -> None:
 async def test_large_jobs_leave_rows_to_small_ones(bench: Bench) -> None:
     worker = bench.start(rows=8)
     await submit(bench, worker, "b", "s")
-    await until(lambda: worker.speed > 0)
+    await until(lambda: worker.speed > 0 and worker.rows_in_use == 0)
     bench.engine.gate.clear()
     large = submit(bench, worker, "a", "d" * 40)
-    await until(lambda: worker.active > 0)
+    await until(lambda: worker.rows_in_use > 0)
     assert worker.active == 4
     small = [submit(bench, worker, "b", "s") for _ in range(3)]
     await order(bench, large, *small)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -79,6 +80,8 @@ def create_app(
     )
     app.state.service = service
     app.state.bodies = ByteBudget(max(settings.max_bodies_bytes, settings.max_body_bytes))
+    app.state.open_requests = 0
+    app.state.most_requests = math.inf  # the server sets it, as each takes a connection
     app.state.files = FileStore(settings.keep_files_s, settings.kept_files_bytes, clock=clock)
     app.state.file_turns = asyncio.Semaphore(FILES_AT_ONCE)
     path = settings.suggestions
@@ -263,13 +266,15 @@ async def _served(
     """Read the fields of a request and answer with what ``work`` returns, within the deadline."""
     service = _service(request)
     settings = service.settings
+    state = request.app.state
     ends = current().ends = asyncio.get_running_loop().time() + settings.timeout_s
-    if work is _translate:
-        _refuse_early(request, service.require())
+    state.open_requests += 1
     try:
+        if work is _translate:
+            _refuse_early(request, service.require())
         try:
             async with asyncio.timeout_at(ends):
-                fields = await read_fields(request, most_bytes or settings.max_body_bytes, request.app.state.bodies)
+                fields = await read_fields(request, most_bytes or settings.max_body_bytes, state.bodies)
         except TimeoutError:
             raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
         models = service.require()
@@ -280,6 +285,8 @@ async def _served(
             raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
     except ClientDisconnect:
         return Response(status_code=CLIENT_GONE)
+    finally:
+        state.open_requests -= 1
 
 
 def _refuse_early(request: Request, models: Models) -> None:
@@ -288,6 +295,9 @@ def _refuse_early(request: Request, models: Models) -> None:
     So a flood of requests leaves the event loop time for those that are accepted. Where keys are in use, the client is
     known only after the body, and this is for one who has sent nothing yet.
     """
+    state = request.app.state
+    if state.open_requests > state.most_requests:
+        raise Unavailable("too many requests are on the way, try again later")
     refused: Unavailable | None = None
     client = "" if _service(request).settings.api_keys else _address(request)
     for model in models:

@@ -47,6 +47,8 @@ def serve(settings: Settings, load: Loader = load_exported) -> int:
     connections = Connections(
         allow_connections(settings.max_connections), settings.idle_s, settings.timeout_s + ANSWER_S
     )
+    # More get 503. Beyond its limit the server can only close connections, without an answer.
+    app.state.most_requests = 0.9 * connections.most
     config = uvicorn.Config(
         app,
         http=connections.protocol(),

@@ -94,6 +94,8 @@ class Load:
             )
         self.late_ms.append(1e3 * (time.perf_counter() - due))
         connection.send(request, due)
+        if connection.transport.is_closing():  # it was lost before the request was written, so nothing will report it
+            connection.connection_lost(None)
 
     async def poisson(self, rate: float, seconds: float, seed: int = 1) -> Result:
         """Send `rate` requests a second for `seconds`; return what became of them once all are answered."""

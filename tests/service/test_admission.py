@@ -189,3 +189,16 @@ async def test_the_deadline_of_a_request_reaches_the_admission(bench: Bench) -> 
 async def test_priorities(bench: Bench, priority: Any, status: int) -> None:
     async with client_of(fake_app(bench.engine)) as client:
         assert (await client.post("/translate", json={**BODY, "priority": priority})).status_code == status
+
+
+async def test_more_requests_than_connections_are_refused_with_an_answer(bench: Bench) -> None:
+    bench.engine.gate.clear()
+    app = fake_app(bench.engine)
+    app.state.most_requests = 2
+    async with client_of(app) as client:
+        busy = [asyncio.create_task(client.post("/translate", json=BODY)) for _ in range(2)]
+        await until(lambda: metric(client) == 2)
+        assert (await client.post("/translate", json=BODY)).status_code == 503
+        bench.engine.gate.set()
+        assert [(await one).status_code for one in busy] == [200, 200]
+        assert (await client.post("/translate", json=BODY)).status_code == 200

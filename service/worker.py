@@ -36,8 +36,8 @@ class Worker:
     """Run engines, each in a thread of its own.
 
     make_engine: builds an engine, in its thread; called again if a failed engine cannot be cleared.
-    rows: an engine is given segments until its load is so large; the others wait here, where they can be dropped at no
-    cost.
+    rows: an engine is given segments until its load is a quarter larger; the others wait here, where they can be
+    dropped at no cost.
     capacity: largest number of segments that may wait; beyond it requests are refused. timeout_s: seconds from the
     arrival of a request to its deadline; requests that would hardly be finished by then are refused at once.
     """
@@ -289,7 +289,8 @@ class Worker:
             # Not more than an even share of what there is, so that no thread is idle while another has many segments.
             most = math.ceil((self._queue.segments + self.active) / len(self._shares))
             now = self._clock()
-            while (load := engine.load) < self._rows and len(share.inside) < most:
+            # Some more than are decoded, so that they can join in groups, of similar length.
+            while (load := engine.load) < self._rows + self._rows // 4 and len(share.inside) < most:
                 taken = self._queue.take(now, room=load < self._rows * OPTIONAL)
                 if taken is None:
                     break

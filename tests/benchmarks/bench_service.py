@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import uvloop
+
 from tests.benchmarks.http_load import Load, Result, http_request, quantile, times
 from tests.benchmarks.material import read_lines
 from tests.benchmarks.measure import emit
@@ -243,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.lines = [line for line in map(str.strip, read_lines(options.text)) if line][: options.sentences]
     bare = BareEngine(options)
     try:
-        with running_service(options) as service:
-            asyncio.run(Cases(options, service.pid, bare).run())
+        with running_service(options) as service, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(Cases(options, service.pid, bare).run())
     finally:
         bare.end()

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
 
     def send(self, request: bytes, due: float) -> None:
         self.due = due
@@ -103,7 +103,7 @@ class Load:
         self._clear()
         due = began = time.perf_counter()
         while due < began + seconds:
-            while due <= time.perf_counter():
+            while due <= min(time.perf_counter(), began + seconds):
                 await self.send(draw.choice(self.requests), due)
                 due += draw.expovariate(rate)
             await asyncio.sleep(due - time.perf_counter())

@@ -312,7 +312,7 @@ async def test_several_engines_share_the_work_and_keep_the_order(bench: Bench) -
     jobs = [[f"{n} {part}" for part in range(n % 4)] for n in range(60)]
     many.gate.clear()
     futures = [many.worker.submit(bench.requests(*job)) for job in jobs]
-    await until(lambda: many.worker.active == 24)
+    await until(lambda: many.worker.active == 30)
     many.gate.set()
     assert [texts(await future) for future in futures] == [[text.upper() for text in job] for job in jobs]
     assert sorted(many.added()) == sorted(text for job in jobs for text in job)  # each once

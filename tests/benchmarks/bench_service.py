@@ -166,7 +166,10 @@ class Cases:
         bare = self.bare.last
         offered = multiple * self.capacity
         result, more = await self.measured(self.load.poisson(offered, self.options.seconds))
+        used = cores(self.bare.process.pid)
+        began = time.perf_counter()
         bare = (bare + self.bare.measure()) / 2
+        more["bare_cores"] = (cores(self.bare.process.pid) - used) / (time.perf_counter() - began)
         if case == "capacity":
             self.capacity = result.throughput
         self.show(

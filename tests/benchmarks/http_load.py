@@ -69,12 +69,15 @@ class Load:
         self.late_ms: list[float] = []  # by how much requests were sent after their time: this process was busy
         self.open = 0
         self.idle: list[Connection] = []
+        self._answered: asyncio.Future[None] | None = None
 
     def answered(self, connection: Connection, status: int) -> None:
         assert connection.due is not None
         self.answers.append(Answer(connection.due, time.perf_counter(), status))
         connection.due = None
         self.open -= 1
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_result(None)
         if not connection.transport.is_closing():
             self.idle.append(connection)
 
@@ -116,9 +119,9 @@ class Load:
         for n in range(count):
             if time.perf_counter() - began > seconds:
                 break
+            self._answered = asyncio.get_running_loop().create_future()
             await self.send(self.requests[n % len(self.requests)])
-            while self.open:
-                await asyncio.sleep(0.0005)
+            await self._answered
         return await self._result(began, time.perf_counter() - began)
 
     def _clear(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 
-MEMORY_S = 10.0  # seconds of an engine's work after which a measurement of its speed counts for a third
+MEMORY_S = 3.0  # seconds of an engine's work after which a measurement of its speed counts for a third
 
 
 class Speed:

@@ -271,7 +271,7 @@ async def _served(
     state.open_requests += 1
     try:
         if work is _translate:
-            _refuse_early(request, service.require())
+            _refuse_early(request.app, request.client.host if request.client else "unknown")
         try:
             async with asyncio.timeout_at(ends):
                 fields = await read_fields(request, most_bytes or settings.max_body_bytes, state.bodies)
@@ -289,17 +289,35 @@ async def _served(
         state.open_requests -= 1
 
 
-def _refuse_early(request: Request, models: Models) -> None:
+def refusal(app: FastAPI, host: str) -> bytes | None:
+    """Return the bytes of the answer to a request from this address that is refused before it is read; None if not."""
+    service: Service = app.state.service
+    try:
+        _refuse_early(app, host)
+    except Unavailable as error:
+        if error.closing:
+            return None  # the application closes the connection, too
+        service.metrics.requests.labels("/translate", "POST", str(error.status)).inc()
+        service.metrics.refused(error.reason)
+        body = JSONResponse({"error": str(error)}).body
+        lines = [f"{name}: {value}" for name, value in error.headers().items()]
+        head = ["HTTP/1.1 503 Service Unavailable", "Content-Type: application/json", *lines]
+        return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + bytes(body)
+    return None
+
+
+def _refuse_early(app: FastAPI, host: str) -> None:
     """Raise Unavailable, before the body is read, if each model would refuse even a short text of this client.
 
     So a flood of requests leaves the event loop time for those that are accepted. Where keys are in use, the client is
     known only after the body, and this is for one who has sent nothing yet.
     """
-    state = request.app.state
+    state = app.state
+    models: Models = state.service.require()
     if state.open_requests > state.most_requests:
         raise Unavailable("too many requests are on the way, try again later")
     refused: Unavailable | None = None
-    client = "" if _service(request).settings.api_keys else _address(request)
+    client = "" if state.service.settings.api_keys else f"address {host}"
     for model in models:
         try:
             return model.worker.check(client)

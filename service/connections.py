@@ -17,6 +17,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 log = logging.getLogger("service.connections")
 
 SWEEP_S = 0.5
+TRANSLATE = b"/translate"
 SPARE_FILES = 64  # file descriptors for all else: models, log, event loop
 
 
@@ -37,6 +38,8 @@ class Connections:
         self._idle: dict[Connection, float] = {}
         self._busy: dict[Connection, float] = {}
         self._sweeping = False
+        self.refusal: Callable[[str], bytes | None] = lambda host: None
+        """returns the whole answer to a request for a translation from this address that is refused unread, or None"""
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._busy)
@@ -91,11 +94,46 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """uvicorn's connection, which reports to ``all``."""
 
     all: Connections
+    _refused = False  # whether the body that arrives is that of a refused request
 
     @property
     def busy(self) -> bool:
         """Whether a request has arrived whose answer is not complete; its body may still be on the way."""
         return self.cycle is not None and not self.cycle.response_complete
+
+    def on_headers_complete(self) -> None:
+        """Refuse a request whose head has arrived, or start it. Called by httptools' parser; h11 has no such call.
+
+        In a flood most requests are refused. A tenth of the work of a request leaves the cores to those accepted.
+        """
+        answer = self.all.refusal(self.client[0]) if self._is_plain() else None
+        self._refused = answer is not None
+        if answer is None:
+            super().on_headers_complete()
+        else:
+            self.transport.write(answer)
+
+    def _is_plain(self) -> bool:
+        """Whether it is a request for a translation that needs nothing but an answer, on a free connection."""
+        return (
+            self.url == TRANSLATE
+            and self.parser.get_method() == b"POST"
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+            and not self.busy
+            and self.client is not None
+            and not any(name in (b"origin", b"expect") for name, _ in self.headers)
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, or drop it."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end of the body."""
+        if not self._refused:
+            super().on_message_complete()
 
     def connection_made(self, transport: Any) -> None:
         """Take the connection."""

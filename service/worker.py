@@ -10,8 +10,11 @@ or to a thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -29,6 +32,7 @@ from service.speed import Speed
 log = logging.getLogger("service.worker")
 
 OPTIONAL = 0.5  # share of the rows that large jobs fill ahead of their time, as long as small ones come
+NICE = 3  # by how much the engines' threads give way to the event loop
 RESTARTS = 3  # how often a worker replaces an engine whose thread ended, before it is given up
 
 
@@ -210,6 +214,7 @@ class Worker:
 
     def _run(self, number: int) -> None:
         share = self._shares[number]
+        yield_to_event_loop()
         while self.failure is None:
             try:
                 engine = self._make_engine()
@@ -350,6 +355,16 @@ class Worker:
                 )  # list(): atomic, a thread may change it
             self._wake.notify_all()
         resolve([(job, error) for job in jobs])
+
+
+def yield_to_event_loop() -> None:
+    """Let the event loop run before the calling thread where both can: it has less to do, and clients wait for it.
+
+    On Linux priorities are those of threads. Elsewhere, and where that is forbidden, nothing happens.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICE)
 
 
 def _length(result: SearchResult) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FEW, MANY = 1000, 2500  # sentences
+FEW, MANY = 1500, 2500  # sentences
 GROWTH_MIB = 64.0
 
 SEARCH = """

@@ -98,7 +98,7 @@ class Admission:
         weight = BULK if asking.bulk else weight
         with self._lock:
             flow = self._queue.flow(asking.client, weight)
-            others = sum(other.weight for other in self._queue.flows() if other is not flow)
+            others = self._queue.weight - (weight if flow.segments else 0.0)
             if weight < SMALL:
                 others = max(others, SMALL)  # which may come later
             half = self._timeout_s / 2  # and not of its own deadline: a short one must not give a client more speed
@@ -118,7 +118,7 @@ class Admission:
         speed = self._speed.pieces_a_second
         with self._lock:
             own = plan.flow.segments + self._reserved[plan.client]
-            sharing = 1 + sum(flow is not plan.flow for flow in self._queue.flows())
+            sharing = len(self._queue.flows()) + (not plan.flow.segments)
         # The queue belongs to one flow only as long as no other one waits.
         over = own + plan.segments - self._capacity / sharing
         if self.waiting and self.waiting + plan.segments > self._capacity and over > 0:

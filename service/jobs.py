@@ -17,7 +17,7 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ RECENT_S = 1.0
 class Flow:
     """The jobs of a client that share its part of the speed."""
 
+    client: str
     weight: float
     segments: int = 0  # that wait
     pieces: int = 0
@@ -145,7 +146,8 @@ class Queue:
         self.pieces = 0
         self._heap: list[tuple[float, int, Job]] = []
         self._serial = itertools.count()
-        self._flows: dict[tuple[str, float], Flow] = {}
+        self._flows: dict[tuple[str, float], Flow] = {}  # those that wait
+        self.weight = 0.0  # of all these
         self._last_small = -math.inf  # when a small job was added
 
     def __len__(self) -> int:
@@ -153,18 +155,15 @@ class Queue:
 
     def flow(self, client: str, weight: float) -> Flow:
         """Return a client's flow of this weight; a new one if nothing of it waits."""
-        flow = self._flows.get((client, weight))
-        return flow if flow and flow.segments else Flow(weight)
+        return self._flows.get((client, weight)) or Flow(client, weight)
 
-    def flows(self) -> Iterator[Flow]:
-        """Iterate over the flows that wait."""
-        return (flow for flow in self._flows.values() if flow.segments)
+    def flows(self) -> Collection[Flow]:
+        """Return the flows that wait."""
+        return self._flows.values()
 
-    def add(self, job: Job, client: str) -> None:
-        """Add a new job of a client."""
+    def add(self, job: Job) -> None:
+        """Add a new job."""
         pieces = sum(len(request.src) for request in job.unsent)
-        self._flows = {key: flow for key, flow in self._flows.items() if flow.segments}
-        self._flows[client, job.flow.weight] = job.flow
         job.flow.pace = job.pace
         job.flow.ends = job.due + pieces * job.pace
         if job.flow.weight == SMALL:
@@ -210,6 +209,7 @@ class Queue:
         self._heap.clear()
         self._flows.clear()
         self.segments = self.pieces = 0
+        self.weight = 0.0
         return jobs
 
     def _push(self, job: Job) -> None:
@@ -220,7 +220,14 @@ class Queue:
         self._count(job.flow, -len(job.unsent), -sum(len(request.src) for request in job.unsent))
 
     def _count(self, flow: Flow, segments: int, pieces: int) -> None:
+        waited = flow.segments > 0
         self.segments += segments
         self.pieces += pieces
         flow.segments += segments
         flow.pieces += pieces
+        if not waited:
+            self._flows[flow.client, flow.weight] = flow
+            self.weight += flow.weight
+        elif not flow.segments:
+            del self._flows[flow.client, flow.weight]
+            self.weight = self.weight - flow.weight if self._flows else 0.0  # without the errors of rounding

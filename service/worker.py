@@ -175,7 +175,7 @@ class Worker:
             if not accepted and not asking.segments:  # of a request that was accepted before
                 self._admission.admit(plan)
             job = Job(requests, future, loop, plan.flow, plan.begins, plan.pace, plan.now, deque(requests))
-            self._queue.add(job, asking.client)
+            self._queue.add(job)
             self._wake.notify(len(requests))
         asking.count(len(requests), pieces)
         future.add_done_callback(self._nudge)

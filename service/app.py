@@ -289,11 +289,11 @@ async def _served(
         state.open_requests -= 1
 
 
-def refusal(app: FastAPI, host: str) -> bytes | None:
+def refusal(app: FastAPI, host: str, deadline_s: float) -> bytes | None:
     """Return the bytes of the answer to a request from this address that is refused before it is read; None if not."""
     service: Service = app.state.service
     try:
-        _refuse_early(app, host)
+        _refuse_early(app, host, deadline_s)
     except Unavailable as error:
         if error.closing:
             return None  # the application closes the connection, too
@@ -306,7 +306,7 @@ def refusal(app: FastAPI, host: str) -> bytes | None:
     return None
 
 
-def _refuse_early(app: FastAPI, host: str) -> None:
+def _refuse_early(app: FastAPI, host: str, deadline_s: float = math.inf) -> None:
     """Raise Unavailable, before the body is read, if each model would refuse even a short text of this client.
 
     So a flood of requests leaves the event loop time for those that are accepted. Where keys are in use, the client is
@@ -320,7 +320,7 @@ def _refuse_early(app: FastAPI, host: str) -> None:
     client = "" if state.service.settings.api_keys else f"address {host}"
     for model in models:
         try:
-            return model.worker.check(client)
+            return model.worker.check(client, deadline_s)
         except Unavailable as error:
             refused = error
     if refused is not None:

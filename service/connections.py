@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 import resource
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ log = logging.getLogger("service.connections")
 
 SWEEP_S = 0.5
 TRANSLATE = b"/translate"
+DEADLINE = re.compile(rb'"deadline_ms"\s*:\s*(\d{1,9})\b')
 SPARE_FILES = 64  # file descriptors for all else: models, log, event loop
 
 
@@ -38,8 +41,9 @@ class Connections:
         self._idle: dict[Connection, float] = {}
         self._busy: dict[Connection, float] = {}
         self._sweeping = False
-        self.refusal: Callable[[str], bytes | None] = lambda host: None
-        """returns the whole answer to a request for a translation from this address that is refused unread, or None"""
+        self.refusal: Callable[[str, float], bytes | None] = lambda host, deadline_s: None
+        """returns the whole answer to a request for a translation from this address, and with this deadline, if even
+        the shortest would be refused; else None"""
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._busy)
@@ -95,6 +99,13 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     all: Connections
     _refused = False  # whether the body that arrives is that of a refused request
+    _held: bytes | None = None  # what has arrived of the body of a request that is not started yet
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived."""
+        super().data_received(data)
+        if self._held is not None and not self.transport.is_closing():  # the rest of the body comes later
+            self._start()
 
     @property
     def busy(self) -> bool:
@@ -105,13 +116,28 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         """Refuse a request whose head has arrived, or start it. Called by httptools' parser; h11 has no such call.
 
         In a flood most requests are refused. A tenth of the work of a request leaves the cores to those accepted.
+        A request is held until the end of the data that its head came with: short bodies end there, and may name an
+        earlier deadline.
         """
-        answer = self.all.refusal(self.client[0]) if self._is_plain() else None
-        self._refused = answer is not None
-        if answer is None:
+        if not self._is_plain():
+            self._refused = False
             super().on_headers_complete()
-        else:
+        elif not self._refuse():
+            self._held = b""
+
+    def _refuse(self, deadline_s: float = math.inf) -> bool:
+        answer = self.all.refusal(self.client[0], deadline_s)
+        if answer is not None:
             self.transport.write(answer)
+        self._refused = answer is not None
+        return self._refused
+
+    def _start(self) -> None:
+        """Start the request that was held."""
+        body, self._held = self._held, None
+        super().on_headers_complete()
+        if body:
+            super().on_body(body)
 
     def _is_plain(self) -> bool:
         """Whether it is a request for a translation that needs nothing but an answer, on a free connection."""
@@ -127,11 +153,19 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, or drop it."""
-        if not self._refused:
+        if self._held is not None:
+            self._held += body
+        elif not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note the end of the body."""
+        if self._held is not None:
+            named = DEADLINE.search(self._held)  # within a text the quotes would be escaped
+            if named and self._refuse(int(named[1]) / 1000):
+                self._held = None
+                return
+            self._start()
         if not self._refused:
             super().on_message_complete()
 

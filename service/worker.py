@@ -140,9 +140,9 @@ class Worker:
         """Begin to measure anew: the first calls of a model, in which torch compiles it, say nothing."""
         self._speed.forget()
 
-    def check(self, client: str) -> None:
-        """Raise Unavailable if not even the smallest request of a client would be accepted."""
-        self._admission.admit(self._admission.plan(1, 1, Context(client=client)))
+    def check(self, client: str, deadline_s: float = math.inf) -> None:
+        """Raise Unavailable if not even the smallest request of a client with this deadline would be accepted."""
+        self._admission.admit(self._admission.plan(1, 1, Context(client=client, ends=self._clock() + deadline_s)))
 
     def reserve(self, segments: int, pieces: int) -> AbstractContextManager[None]:
         """Reserve room in the queue while the text of the running request is prepared, of about so many pieces.

@@ -239,6 +239,8 @@ def test_a_refused_request_leaves_its_connection_in_order(origin: str) -> None:
         assert refused.startswith("HTTP/1.1 503 ")
         assert "retry-after: 1\r\n" in refused.lower()
         assert json.loads(refused.partition("\r\n\r\n")[2])["error"].startswith("the queue is full")
+        with connect(client, f"{head}\r\n\r\n".encode() + body) as other:  # with its body
+            assert one_answer(other).startswith("HTTP/1.1 503 ")
         assert [one.result() for one in busy] == [{"translatedText": f"TEXT {n}"} for n in range(2)]
         connection.sendall(body[:5])
         time.sleep(0.05)
@@ -246,7 +248,19 @@ def test_a_refused_request_leaves_its_connection_in_order(origin: str) -> None:
         answer = one_answer(connection)
         assert answer.startswith("HTTP/1.1 200 ")
         assert answer.endswith('{"translatedText":"A"}')
-        assert metrics(client)['nmt_requests_total{method="POST",route="/translate",status="503"}'] == 1
+        assert metrics(client)['nmt_requests_total{method="POST",route="/translate",status="503"}'] == 2
+
+
+def test_a_deadline_in_a_short_body_is_seen_at_once() -> None:
+    code = "import sys; from tests.service.fakes import serve_slowly; sys.exit(serve_slowly({port}, 0.2, rows=1))"
+    with server("-c", code) as (_, client), ThreadPoolExecutor(1) as pool:
+        asked = {"q": "a", "source": "en", "target": "de"}
+        translate(client, "a", deadline_ms=10**6)  # which measures the speed
+        busy = pool.submit(translate, client, "b")
+        wait_for(lambda: inside(client) == 1)
+        assert client.post("/translate", json={**asked, "deadline_ms": 20}).status_code == 503
+        assert client.post("/translate", json={**asked, "q": '"deadline_ms": 20'}).status_code == 200
+        assert busy.result() == {"translatedText": "B"}
 
 
 def test_uvicorn_takes_the_app_from_the_environment(model: Path) -> None:

@@ -19,6 +19,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 log = logging.getLogger("service.connections")
 
 SWEEP_S = 0.5
+SORT_S = 0.05
 TRANSLATE = b"/translate"
 DEADLINE = re.compile(rb'"deadline_ms"\s*:\s*(\d{1,9})\b')
 SPARE_FILES = 64  # file descriptors for all else: models, log, event loop
@@ -40,6 +41,7 @@ class Connections:
         # Both in the order of their times, oldest first. A connection is in one of them.
         self._idle: dict[Connection, float] = {}
         self._busy: dict[Connection, float] = {}
+        self._sorted = -math.inf
         self._sweeping = False
         self.refusal: Callable[[str, float], bytes | None] = lambda host, deadline_s: None
         """returns the whole answer to a request for a translation from this address, and with this deadline, if even
@@ -56,8 +58,7 @@ class Connections:
         """Add a connection; close one if there are too many."""
         self._idle[connection] = self._clock()
         if len(self) > self.most:
-            self._sort()
-            self._abort(next(iter(self._idle)))  # the new one is idle, so there is one
+            self._abort(self._longest_idle())
         if not self._sweeping:
             self._sweeping = True
             asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
@@ -67,9 +68,19 @@ class Connections:
         self._idle.pop(connection, None)
         self._busy.pop(connection, None)
 
+    def _longest_idle(self) -> Connection:
+        """Return the connection that has been without a request for longest; the new one if all others have one."""
+        if self._clock() - self._sorted > SORT_S:  # not for each of very many: it takes time
+            self._sort()
+        while next(iter(self._idle)).busy:
+            connection = next(iter(self._idle))
+            del self._idle[connection]
+            self._busy[connection] = self._clock()
+        return next(iter(self._idle))  # the new one is idle, so there is one
+
     def _sort(self) -> None:
         """Move each connection that got a request, or has answered it, to where it belongs now."""
-        now = self._clock()
+        now = self._sorted = self._clock()
         for connection in [one for one in self._idle if one.busy]:
             del self._idle[connection]
             self._busy[connection] = now

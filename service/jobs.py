@@ -30,6 +30,8 @@ SMALL, LARGE, BULK = 1.0, 1 / 3, 1 / 9
 """weights of a client's flows: its small requests, its long documents, its requests of low priority"""
 LARGE_SEGMENTS, LARGE_PIECES = 16, 400
 """from which a job is a large one: it leaves time and rows to small ones"""
+ROOM = {SMALL: math.inf, LARGE: 0.4, BULK: 0.3}
+"""share of the rows up to which segments are taken ahead of their time, as long as small jobs come"""
 RECENT_S = 1.0
 """seconds after a small job for which the engines keep room for others"""
 
@@ -171,11 +173,11 @@ class Queue:
         self._count(job.flow, len(job.unsent), pieces)
         self._push(job)
 
-    def take(self, now: float, *, room: bool) -> tuple[Job, SearchRequest] | None:
-        """Remove the segment that is due first.
+    def take(self, now: float, filled: float) -> tuple[Job, SearchRequest] | None:
+        """Remove the segment that is due first, for an engine of which this share of the rows is filled.
 
-        None if only ended jobs are left, or, without ``room``, if a small job that may come soon should find some: then
-        a job of another flow takes no more than its share.
+        None if only ended jobs are left, or if a small job that may come soon should find room: then others take no
+        more than their share.
         """
         while self._heap:
             due, _, job = self._heap[0]
@@ -183,7 +185,7 @@ class Queue:
                 heapq.heappop(self._heap)
                 self._leave(job)
                 continue
-            if not room and due > now > self._last_small > now - RECENT_S and job.flow.weight < SMALL:
+            if due > now and now - self._last_small < RECENT_S and filled >= ROOM[job.flow.weight]:
                 return None
             heapq.heappop(self._heap)
             request = job.unsent.popleft()

@@ -31,7 +31,7 @@ from service.speed import Speed
 
 log = logging.getLogger("service.worker")
 
-OPTIONAL = 0.5  # share of the rows that large jobs fill ahead of their time, as long as small ones come
+A_SENTENCE = 16  # pieces
 NICE = 3  # by how much the engines' threads give way to the event loop
 RESTARTS = 3  # how often a worker replaces an engine whose thread ended, before it is given up
 
@@ -141,8 +141,10 @@ class Worker:
         self._speed.forget()
 
     def check(self, client: str, deadline_s: float = math.inf) -> None:
-        """Raise Unavailable if not even the smallest request of a client with this deadline would be accepted."""
-        self._admission.admit(self._admission.plan(1, 1, Context(client=client, ends=self._clock() + deadline_s)))
+        """Raise Unavailable if not even a sentence of a client with this deadline would be accepted."""
+        self._admission.admit(
+            self._admission.plan(1, A_SENTENCE, Context(client=client, ends=self._clock() + deadline_s))
+        )
 
     def reserve(self, segments: int, pieces: int) -> AbstractContextManager[None]:
         """Reserve room in the queue while the text of the running request is prepared, of about so many pieces.
@@ -296,7 +298,7 @@ class Worker:
             now = self._clock()
             # Some more than are decoded, so that they can join in groups, of similar length.
             while (load := engine.load) < self._rows + self._rows // 4 and len(share.inside) < most:
-                taken = self._queue.take(now, room=load < self._rows * OPTIONAL)
+                taken = self._queue.take(now, load / self._rows)
                 if taken is None:
                     break
                 job, request = taken

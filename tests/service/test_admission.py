@@ -120,7 +120,7 @@ async def test_bulk_gets_what_is_left_and_never_starves(bench: Bench) -> None:
 
 
 async def test_large_jobs_leave_rows_to_small_ones(bench: Bench) -> None:
-    worker = bench.start(rows=8)
+    worker = bench.start(rows=10)
     await submit(bench, worker, "b", "s")
     await until(lambda: worker.speed > 0 and worker.rows_in_use == 0)
     bench.engine.gate.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -24,8 +25,9 @@ from starlette.types import Scope
 from service import answering, documents, languages, limits, pages, schemas
 from service.body import Fields, Lingering, read_fields
 from service.connections import ByteBudget, report_errors_once_a_second
+from service.context import current
 from service.cors import CORSForAll
-from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow
+from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow, Unavailable
 from service.files import FileStore
 from service.lifecycle import Loader, Service, load_exported
 from service.metrics import Metrics, MetricsMiddleware
@@ -78,6 +80,8 @@ def create_app(
     )
     app.state.service = service
     app.state.bodies = ByteBudget(max(settings.max_bodies_bytes, settings.max_body_bytes))
+    app.state.open_requests = 0
+    app.state.most_requests = math.inf  # the server sets it, as each takes a connection
     app.state.files = FileStore(settings.keep_files_s, settings.kept_files_bytes, clock=clock)
     app.state.file_turns = asyncio.Semaphore(FILES_AT_ONCE)
     path = settings.suggestions
@@ -262,11 +266,15 @@ async def _served(
     """Read the fields of a request and answer with what ``work`` returns, within the deadline."""
     service = _service(request)
     settings = service.settings
-    ends = asyncio.get_running_loop().time() + settings.timeout_s
+    state = request.app.state
+    ends = current().ends = asyncio.get_running_loop().time() + settings.timeout_s
+    state.open_requests += 1
     try:
+        if work is _translate:
+            _refuse_early(request.app, request.client.host if request.client else "unknown")
         try:
             async with asyncio.timeout_at(ends):
-                fields = await read_fields(request, most_bytes or settings.max_body_bytes, request.app.state.bodies)
+                fields = await read_fields(request, most_bytes or settings.max_body_bytes, state.bodies)
         except TimeoutError:
             raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
         models = service.require()
@@ -277,14 +285,58 @@ async def _served(
             raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
     except ClientDisconnect:
         return Response(status_code=CLIENT_GONE)
+    finally:
+        state.open_requests -= 1
+
+
+def refusal(app: FastAPI, host: str, deadline_s: float) -> bytes | None:
+    """Return the bytes of the answer to a request from this address that is refused before it is read; None if not."""
+    service: Service = app.state.service
+    try:
+        _refuse_early(app, host, deadline_s)
+    except Unavailable as error:
+        if error.closing:
+            return None  # the application closes the connection, too
+        service.metrics.requests.labels("/translate", "POST", str(error.status)).inc()
+        service.metrics.refused(error.reason)
+        body = JSONResponse({"error": str(error)}).body
+        lines = [f"{name}: {value}" for name, value in error.headers().items()]
+        head = ["HTTP/1.1 503 Service Unavailable", "Content-Type: application/json", *lines]
+        return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + bytes(body)
+    return None
+
+
+def _refuse_early(app: FastAPI, host: str, deadline_s: float = math.inf) -> None:
+    """Raise Unavailable, before the body is read, if each model would refuse even a short text of this client.
+
+    So a flood of requests leaves the event loop time for those that are accepted. Where keys are in use, the client is
+    known only after the body, and this is for one who has sent nothing yet.
+    """
+    state = app.state
+    models: Models = state.service.require()
+    if state.open_requests > state.most_requests:
+        raise Unavailable("too many requests are on the way, try again later")
+    refused: Unavailable | None = None
+    client = "" if state.service.settings.api_keys else f"address {host}"
+    for model in models:
+        try:
+            return model.worker.check(client, deadline_s)
+        except Unavailable as error:
+            refused = error
+    if refused is not None:
+        raise refused
+
+
+def _address(request: Request) -> str:
+    return f"address {request.client.host if request.client else 'unknown'}"
 
 
 def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
     """Check the rate limit, then the key; return the limits of the caller's request."""
     settings = _service(request).settings
     key = schemas.api_key(fields, request.headers.get("authorization"))
-    address = request.client.host if request.client else "unknown"
-    caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else f"address {address}"
+    caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else _address(request)
+    current().client = _address(request)
     request.app.state.limiter.spend(caller, schemas.cost(fields))
     limits.check_key(key, settings.api_keys)
     return schemas.RequestLimits(
@@ -295,6 +347,10 @@ def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
 async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any]:
     allowed = _admit(request, fields)
     asked = schemas.check(fields, allowed, models.languages, models.routes)
+    context = current()
+    context.bulk |= asked.bulk
+    if asked.deadline_s is not None:
+        context.ends = min(context.ends, asyncio.get_running_loop().time() + asked.deadline_s)
     body = await answering.answer(asked, models, protecting=_service(request).settings.protect)
     _service(request).metrics.characters.inc(sum(map(len, asked.texts)))
     return body
@@ -370,8 +426,10 @@ async def _while_connected(request: Request, work: Awaitable[T]) -> T:
 # --- errors -------------------------------------------------------------------------------------------------------
 
 
-async def answer_error(_: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
     """Answer any error with ``{"error": ...}``; unexpected errors expose no internals."""
+    if isinstance(error, ServiceError):
+        _service(request).metrics.refused(error.reason)
     if isinstance(error, TooLarge):
         return Lingering({"error": str(error)}, error.status, error.headers())
     if isinstance(error, ServiceError):

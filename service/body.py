@@ -41,7 +41,8 @@ async def read_body(request: Request, limit: int, budget: ByteBudget) -> bytes:
             if len(body) + len(chunk) > limit:
                 raise too_large
             if not budget.take(len(chunk)):
-                raise Unavailable("too many request bodies are on the way, try again later", closing=True)
+                text = "too many request bodies are on the way, try again later"
+                raise Unavailable(text, closing=True, reason="bodies_full")
             body += chunk
         return bytes(body)
     finally:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 import resource
 import time
 from collections.abc import Callable
@@ -17,6 +19,9 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 log = logging.getLogger("service.connections")
 
 SWEEP_S = 0.5
+SORT_S = 0.05
+TRANSLATE = b"/translate"
+DEADLINE = re.compile(rb'"deadline_ms"\s*:\s*(\d{1,9})\b')
 SPARE_FILES = 64  # file descriptors for all else: models, log, event loop
 
 
@@ -36,7 +41,11 @@ class Connections:
         # Both in the order of their times, oldest first. A connection is in one of them.
         self._idle: dict[Connection, float] = {}
         self._busy: dict[Connection, float] = {}
+        self._sorted = -math.inf
         self._sweeping = False
+        self.refusal: Callable[[str, float], bytes | None] = lambda host, deadline_s: None
+        """returns the whole answer to a request for a translation from this address, and with this deadline, if even
+        the shortest would be refused; else None"""
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._busy)
@@ -49,8 +58,7 @@ class Connections:
         """Add a connection; close one if there are too many."""
         self._idle[connection] = self._clock()
         if len(self) > self.most:
-            self._sort()
-            self._abort(next(iter(self._idle)))  # the new one is idle, so there is one
+            self._abort(self._longest_idle())
         if not self._sweeping:
             self._sweeping = True
             asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
@@ -60,9 +68,19 @@ class Connections:
         self._idle.pop(connection, None)
         self._busy.pop(connection, None)
 
+    def _longest_idle(self) -> Connection:
+        """Return the connection that has been without a request for longest; the new one if all others have one."""
+        if self._clock() - self._sorted > SORT_S:  # not for each of very many: it takes time
+            self._sort()
+        while next(iter(self._idle)).busy:
+            connection = next(iter(self._idle))
+            del self._idle[connection]
+            self._busy[connection] = self._clock()
+        return next(iter(self._idle))  # the new one is idle, so there is one
+
     def _sort(self) -> None:
         """Move each connection that got a request, or has answered it, to where it belongs now."""
-        now = self._clock()
+        now = self._sorted = self._clock()
         for connection in [one for one in self._idle if one.busy]:
             del self._idle[connection]
             self._busy[connection] = now
@@ -91,11 +109,76 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """uvicorn's connection, which reports to ``all``."""
 
     all: Connections
+    _refused = False  # whether the body that arrives is that of a refused request
+    _held: bytes | None = None  # what has arrived of the body of a request that is not started yet
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived."""
+        super().data_received(data)
+        if self._held is not None and not self.transport.is_closing():  # the rest of the body comes later
+            self._start()
 
     @property
     def busy(self) -> bool:
         """Whether a request has arrived whose answer is not complete; its body may still be on the way."""
         return self.cycle is not None and not self.cycle.response_complete
+
+    def on_headers_complete(self) -> None:
+        """Refuse a request whose head has arrived, or start it. Called by httptools' parser; h11 has no such call.
+
+        In a flood most requests are refused. A tenth of the work of a request leaves the cores to those accepted.
+        A request is held until the end of the data that its head came with: short bodies end there, and may name an
+        earlier deadline.
+        """
+        if not self._is_plain():
+            self._refused = False
+            super().on_headers_complete()
+        elif not self._refuse():
+            self._held = b""
+
+    def _refuse(self, deadline_s: float = math.inf) -> bool:
+        answer = self.all.refusal(self.client[0], deadline_s)
+        if answer is not None:
+            self.transport.write(answer)
+        self._refused = answer is not None
+        return self._refused
+
+    def _start(self) -> None:
+        """Start the request that was held."""
+        body, self._held = self._held, None
+        super().on_headers_complete()
+        if body:
+            super().on_body(body)
+
+    def _is_plain(self) -> bool:
+        """Whether it is a request for a translation that needs nothing but an answer, on a free connection."""
+        return (
+            self.url == TRANSLATE
+            and self.parser.get_method() == b"POST"
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+            and not self.busy
+            and self.client is not None
+            and not any(name in (b"origin", b"expect") for name, _ in self.headers)
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, or drop it."""
+        if self._held is not None:
+            self._held += body
+        elif not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end of the body."""
+        if self._held is not None:
+            named = DEADLINE.search(self._held)  # within a text the quotes would be escaped
+            if named and self._refuse(int(named[1]) / 1000):
+                self._held = None
+                return
+            self._start()
+        if not self._refused:
+            super().on_message_complete()
 
     def connection_made(self, transport: Any) -> None:
         """Take the connection."""

@@ -56,8 +56,7 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watching: asyncio.Task[None] | None = None
         metrics.watch(
-            waiting=lambda: sum(model.worker.waiting for model in self.models or ()),
-            active=lambda: sum(model.worker.active for model in self.models or ()),
+            workers=lambda: [model.worker for model in self.models or ()],
             ready=lambda: float(self.not_ready() is None),
         )
 
@@ -84,7 +83,8 @@ class Service:
         """Return the models. Raises Unavailable unless the service is ready."""
         reason = self.not_ready()
         if reason is not None or self.models is None:
-            raise Unavailable(f"{reason}, try again later", retry_after=5, closing=self.draining)
+            why = "draining" if self.draining else ""
+            raise Unavailable(f"{reason}, try again later", retry_after=5, closing=self.draining, reason=why)
         return self.models
 
     # --- transitions --------------------------------------------------------------------------------------------

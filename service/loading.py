@@ -18,9 +18,10 @@ from nmt.search.pool import SAMPLE, EnginePool, set_own_threads
 from nmt.text.special_ids import EOS, UNK
 from nmt.translator import Translator
 from service import languages
+from service.interfaces import Observer
 from service.models import Model, Models, Pair, Search
 from service.settings import Settings, model_files
-from service.worker import Observer, Worker
+from service.worker import Worker
 
 log = logging.getLogger("service")
 

@@ -20,6 +20,7 @@ FORMATS = ("text", "html")
 MOST_LENGTH_PENALTY = 5.0
 MOST_DEADLINE_MS = 86_400_000
 DETAILS = ("scores", "tokens", "alignments")
+PRIORITIES = ("normal", "bulk")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class TranslateRequest:
     length_penalty: float | None = None
     details: tuple[str, ...] = ()
     deadline_s: float | None = None
+    bulk: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,10 @@ def _options(fields: Fields, limits: RequestLimits, *, html: bool) -> dict[str, 
         options["length_penalty"] = _number(fields, "length_penalty", 0, MOST_LENGTH_PENALTY, whole=False)
     if "deadline_ms" in fields:
         options["deadline_s"] = _number(fields, "deadline_ms", 1, MOST_DEADLINE_MS) / 1000
+    priority = fields.get("priority", PRIORITIES[0])
+    if priority not in PRIORITIES:
+        raise BadRequest(f"Invalid request: priority parameter is not {' or '.join(PRIORITIES)}")
+    options["bulk"] = priority == "bulk"
     options["details"] = tuple(name for name in DETAILS if _flag(fields, f"return_{name}"))
     if html and options["details"]:
         raise BadRequest(f"Invalid request: return_{options['details'][0]} is not available for the html format")
@@ -271,6 +277,9 @@ class TranslateBody(BaseModel):
     deadline_ms: Annotated[
         int | None, Field(ge=1, le=MOST_DEADLINE_MS, description="milliseconds after which to answer with status 504")
     ] = None
+    priority: Annotated[
+        Literal["normal", "bulk"], Field(description="bulk: to be translated with what other requests leave")
+    ] = "normal"
     return_scores: Annotated[bool, Field(description="answer with `scores`; not for html")] = False
     return_tokens: Annotated[bool, Field(description="answer with `tokens`; not for html")] = False
     return_alignments: Annotated[bool, Field(description="answer with `alignments`; not for html")] = False

@@ -48,6 +48,18 @@ class FakeResult:
     text: str
     error: Exception | None = None
 
+    @property
+    def hypotheses(self) -> list[FakeHypothesis]:
+        """One, with a piece for each character."""
+        return [] if self.error else [FakeHypothesis([0.0] * len(self.text))]
+
+
+@dataclass(frozen=True)
+class FakeHypothesis:
+    """What the service reads of a hypothesis beside its text."""
+
+    token_log_probs: list[float]
+
 
 @dataclass
 class FakeEngine:

@@ -206,6 +206,63 @@ def test_half_open_connections_do_not_shut_others_out() -> None:
         assert len(process.communicate(timeout=30)[1]) < 20_000
 
 
+def inside(client: httpx.Client) -> float:
+    """Segments that wait or are translated."""
+    found = metrics(client)
+    return found["nmt_active_segments"] + found["nmt_waiting_segments"]
+
+
+def one_answer(connection: socket.socket) -> str:
+    answer = ""
+    while "}" not in answer:
+        answer += connection.recv(65536).decode()
+    return answer
+
+
+@pytest.mark.parametrize("origin", ["", "Origin: http://example.org\r\n"])
+def test_a_refused_request_leaves_its_connection_in_order(origin: str) -> None:
+    """A refusal comes before the body; what comes of the body is dropped, and the next request is answered."""
+    code = (
+        "import sys; from tests.service.fakes import serve_slowly; sys.exit(serve_slowly({port}, 0.3, rows=1, queue=1))"
+    )
+    body = json.dumps({"q": "a", "source": "en", "target": "de"}).encode()
+    head = (
+        f"POST /translate HTTP/1.1\r\nHost: x\r\n{origin}Content-Type: application/json\r\nContent-Length: {len(body)}"
+    )
+    with server("-c", code) as (_, client), ThreadPoolExecutor(2) as pool, connect(client) as connection:
+        busy = []
+        for n in range(2):
+            busy.append(pool.submit(translate, client, f"text {n}"))
+            wait_for(lambda n=n: inside(client) == n + 1)
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        refused = one_answer(connection)
+        assert refused.startswith("HTTP/1.1 503 ")
+        assert "retry-after: 1\r\n" in refused.lower()
+        assert json.loads(refused.partition("\r\n\r\n")[2])["error"].startswith("the queue is full")
+        with connect(client, f"{head}\r\n\r\n".encode() + body) as other:  # with its body
+            assert one_answer(other).startswith("HTTP/1.1 503 ")
+        assert [one.result() for one in busy] == [{"translatedText": f"TEXT {n}"} for n in range(2)]
+        connection.sendall(body[:5])
+        time.sleep(0.05)
+        connection.sendall(body[5:] + f"{head}\r\n\r\n".encode() + body)
+        answer = one_answer(connection)
+        assert answer.startswith("HTTP/1.1 200 ")
+        assert answer.endswith('{"translatedText":"A"}')
+        assert metrics(client)['nmt_requests_total{method="POST",route="/translate",status="503"}'] == 2
+
+
+def test_a_deadline_in_a_short_body_is_seen_at_once() -> None:
+    code = "import sys; from tests.service.fakes import serve_slowly; sys.exit(serve_slowly({port}, 0.2, rows=1))"
+    with server("-c", code) as (_, client), ThreadPoolExecutor(1) as pool:
+        asked = {"q": "a", "source": "en", "target": "de"}
+        translate(client, "a", deadline_ms=10**6)  # which measures the speed
+        busy = pool.submit(translate, client, "b")
+        wait_for(lambda: inside(client) == 1)
+        assert client.post("/translate", json={**asked, "deadline_ms": 20}).status_code == 503
+        assert client.post("/translate", json={**asked, "q": '"deadline_ms": 20'}).status_code == 200
+        assert busy.result() == {"translatedText": "B"}
+
+
 def test_uvicorn_takes_the_app_from_the_environment(model: Path) -> None:
     command = ("-m", "uvicorn", "service.app:app", "--port", "{port}")
     with server(*command, NMT_MODELS=str(model.parent), NMT_MAX_CHARACTERS="20", NMT_BEAM="1") as (_, client):

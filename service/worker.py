@@ -10,35 +10,24 @@ or to a thread.
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import logging
 import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from service.admission import Admission
 from service.errors import EngineFailed, ServiceError, Unavailable
+from service.jobs import Job, Outcome, Queue, SearchRequest, resolve
+from service.speed import Speed
 
 log = logging.getLogger("service.worker")
 
-MARGIN = 1.5  # a request is accepted if its predicted time, so many times, is within its deadline
-MEMORY_S = 10.0  # seconds of an engine's work after which a measurement of its speed counts for a third
 RESTARTS = 3  # how often a worker replaces an engine whose thread ended, before it is given up
-LARGE = 16  # segments of a job from which it is looked at by itself in a prediction
-
-
-class SearchRequest(Protocol):
-    """A request to the engine (nmt.search.engine.Request): a key that is unique in the engine, and source pieces."""
-
-    @property
-    def key(self) -> Hashable: ...
-    @property
-    def src(self) -> Sequence[int]: ...
 
 
 class SearchResult(Protocol):
@@ -67,49 +56,6 @@ class Observer(Protocol):
     def stepped(self, active: int, seconds: float) -> None: ...
     def ended(self, segments: int) -> None: ...
     def restarted(self) -> None: ...
-
-
-@dataclass(eq=False)
-class Job:
-    """All segments of one HTTP request; ``unsent`` are those not handed to the engine yet.
-
-    due: the time at which its next segment is due; the segment of all jobs that is due first is searched first.
-    pace: seconds from one piece of the job to the next, so that a long document leaves time to the others.
-    """
-
-    requests: Sequence[SearchRequest]
-    future: asyncio.Future[list[Any]]
-    loop: asyncio.AbstractEventLoop
-    due: float
-    pace: float
-    unsent: deque[SearchRequest] = field(default_factory=deque)
-    left: int = 0  # pieces of `unsent`
-    results: dict[Hashable, Any] = field(default_factory=dict)
-
-    def due_until(self, time: float) -> float:
-        """Return the pieces that are due until a time."""
-        return min(self.left, max(0.0, (time - self.due) / self.pace) + len(self.unsent[0].src))
-
-
-Outcome = list[Any] | ServiceError
-
-
-def resolve(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
-    """End the futures of jobs with results or an error, from any thread. A finished future stays as it is."""
-
-    def end(ended: Sequence[tuple[Job, Outcome]]) -> None:
-        for job, outcome in ended:
-            if not job.future.done():
-                if isinstance(outcome, ServiceError):
-                    job.future.set_exception(outcome)
-                else:
-                    job.future.set_result(outcome)
-
-    for loop in {job.loop for job, _ in outcomes}:  # one call into an event loop, which wakes it, for all its jobs
-        try:
-            loop.call_soon_threadsafe(end, [(job, outcome) for job, outcome in outcomes if job.loop is loop])
-        except RuntimeError:  # the loop is closed, so nothing awaits the futures
-            log.debug("results dropped: the event loop is closed")
 
 
 @dataclass(eq=False)
@@ -169,22 +115,16 @@ class Worker:
         self._restarts = 0
         self._make_engine = make_engine
         self._rows = rows
-        self._capacity = capacity
-        self._timeout_s = timeout_s
         self._observer = observer
         self._clock = clock
         self._wake = threading.Condition()
-        self._jobs: list[tuple[float, int, Job]] = []  # heap of the jobs with unsent segments, by the time they are due
-        self._serial = itertools.count()
-        self._reserved = 0  # texts that are still being prepared
-        self._reserved_pieces = 0  # an estimate of theirs
-        self._waiting = 0  # unsent segments of all jobs
-        self._waiting_pieces = 0
-        self._large: set[Job] = set()  # jobs of many segments in `_jobs`
+        self._queue = Queue()
+        self._speed = Speed(engines)
+        self._admission = Admission(
+            self._queue, self._speed, self._active_pieces, capacity=capacity, timeout_s=timeout_s, lock=self._wake,
+            clock=clock,
+        )  # fmt: skip
         self._ended = False  # whether a job ended early, so that some of its segments may still wait
-        # Exponentially decaying sums over the threads' rounds; their quotient is the speed of one engine.
-        self._recent_pieces = 0.0
-        self._recent_seconds = 0.0
         self._stopping = False
         self._shares: list[Share] = []
         for number in range(engines):
@@ -216,12 +156,12 @@ class Worker:
     @property
     def preparing(self) -> int:
         """Number of segments whose text is still being split and tokenised."""
-        return self._reserved
+        return self._admission.reserved
 
     @property
     def waiting(self) -> int:
         """Number of segments without a slot, including those in preparation."""
-        return self._waiting + self._reserved
+        return self._admission.waiting
 
     @property
     def active(self) -> int:
@@ -231,26 +171,22 @@ class Worker:
     @property
     def speed(self) -> float:
         """Source pieces that all engines translate in a second, as measured; 0 before the first measurement."""
-        return len(self._shares) * self._recent_pieces / self._recent_seconds if self._recent_pieces else 0.0
+        return self._speed.pieces_a_second
 
     def forget_speed(self) -> None:
         """Begin to measure anew: the first calls of a model, in which torch compiles it, say nothing."""
-        self._recent_pieces = self._recent_seconds = 0.0
+        self._speed.forget()
 
-    @contextmanager
-    def reserve(self, segments: int, pieces: int) -> Iterator[None]:
+    def reserve(self, segments: int, pieces: int) -> AbstractContextManager[None]:
         """Reserve room in the queue while text is prepared, of about so many segments and pieces.
 
         Raises Unavailable if the queue is full, or so long that the request would hardly be answered in time.
         """
-        self._admit(segments, pieces)
-        self._reserved += segments
-        self._reserved_pieces += pieces
-        try:
-            yield
-        finally:
-            self._reserved -= segments
-            self._reserved_pieces -= pieces
+        return self._admission.reserve(segments, pieces)
+
+    def predict(self, pieces: int) -> float:
+        """Return the seconds in which a request of so many pieces would be finished; 0 if that is unknown."""
+        return self._admission.predict(pieces)
 
     def submit(self, requests: Sequence[SearchRequest], *, accepted: bool = False) -> asyncio.Future[list[Any]]:
         """Queue the segments of one request and return a future of their results, in order.
@@ -260,7 +196,9 @@ class Worker:
         """
         loop = asyncio.get_running_loop()
         pieces = sum(len(request.src) for request in requests)
-        job = Job(requests, loop.create_future(), loop, self._clock(), self._pace(pieces), deque(requests), pieces)
+        job = Job(
+            requests, loop.create_future(), loop, self._clock(), self._admission.pace(pieces), deque(requests), pieces
+        )
         if not requests:
             job.future.set_result([])
             return job.future
@@ -268,10 +206,8 @@ class Worker:
             if self._stopping or self.failure is not None:
                 raise Unavailable("the translation worker has stopped", closing=True)
             if not accepted:
-                self._admit(len(requests), pieces)
-            self._waiting += len(requests)
-            self._waiting_pieces += pieces
-            self._queue(job)
+                self._admission.admit(len(requests), pieces)
+            self._queue.add(job)
             self._wake.notify(len(requests))
         job.future.add_done_callback(self._nudge)
         return job.future
@@ -296,53 +232,8 @@ class Worker:
         """End all jobs with an error, when the drain time is over."""
         self._fail_all(error)
 
-    def _admit(self, segments: int, pieces: int) -> None:
-        """Raise Unavailable if there is no room for so much more, or not the time to translate it."""
-        # When nothing waits, even a request larger than the queue is accepted: it could never be served otherwise. One
-        # that has filled the queue leaves their share of it to the others, an equal one for each.
-        sharing = len(self._jobs) + bool(self._reserved) + 1
-        if self.waiting and self.waiting + segments > self._capacity < segments * sharing:
-            speed, all_pieces = self.speed, self._waiting_pieces + self._reserved_pieces
-            freed = (self.waiting + segments - self._capacity) * all_pieces / self.waiting / speed if speed else 1.0
-            raise Unavailable("the queue is full, try again later", retry_after=_whole(freed))
-        late = MARGIN * self.predict(pieces) - self._timeout_s if self.waiting else 0.0
-        if late > 0.0:
-            text = f"not to be translated within {self._timeout_s:g} seconds at present, try again later"
-            raise Unavailable(text, retry_after=_whole(late))
-
-    def predict(self, pieces: int) -> float:
-        """Return the seconds in which a request of so many pieces would be finished; 0 if that is unknown."""
-        speed = self.speed
-        if not speed:
-            return 0.0
-        ahead = self._waiting_pieces + self._reserved_pieces + self._active_pieces()
-        if MARGIN * (ahead + pieces) > self._timeout_s * speed and self._large:
-            last = self._clock() + pieces * self._pace(pieces)
-            with self._wake:
-                ahead -= sum(job.left - int(job.due_until(last)) for job in self._large)
-        return (ahead + pieces) / speed
-
     def _active_pieces(self) -> int:
         return sum(share.pieces for share in self._shares)
-
-    def _pace(self, pieces: int) -> float:
-        """Return the seconds a piece for a job: it has half of the engines, and more if its deadline asks for it."""
-        half = 2.0 / self.speed if self.speed else 1.0
-        return max(1e-9, min(half, self._timeout_s / 2.0 / max(1, pieces)))
-
-    def _queue(self, job: Job) -> None:
-        """Put a job with unsent segments into the heap. Called with the lock held."""
-        heapq.heappush(self._jobs, (job.due, next(self._serial), job))
-        if len(job.unsent) >= LARGE:
-            self._large.add(job)
-        else:
-            self._large.discard(job)
-
-    def _leave(self, job: Job) -> None:
-        """Drop the unsent segments of a job that is not in the heap any more. Called with the lock held."""
-        self._waiting -= len(job.unsent)
-        self._waiting_pieces -= job.left
-        self._large.discard(job)
 
     def _nudge(self, future: asyncio.Future[list[Any]]) -> None:
         if future.cancelled() or future.exception() is not None:
@@ -384,7 +275,7 @@ class Worker:
     def _wait_for_work(self, share: Share) -> bool:
         """Sleep until there is work; return False when stopping and no work is left, or when a thread failed."""
         with self._wake:
-            while not self._jobs and not share.inside:
+            while not self._queue and not share.inside:
                 if self._stopping or self.failure is not None:
                     return False
                 self._wake.wait()
@@ -407,7 +298,7 @@ class Worker:
             resolve(outcomes)
         seconds = self._clock() - began
         share.began = None
-        self._measure(before - share.pieces, seconds)
+        self._speed.add(before - share.pieces, seconds)
         if self._observer is not None:
             self._observer.stepped(active, seconds)
             if ended:
@@ -417,11 +308,7 @@ class Worker:
         if self._ended:
             with self._wake:
                 self._ended = False
-                for _, _, job in self._jobs:
-                    if job.future.done():
-                        self._leave(job)
-                self._jobs = [entry for entry in self._jobs if not entry[2].future.done()]
-                heapq.heapify(self._jobs)
+                self._queue.drop_ended()
         for key in [key for key, (job, _) in share.inside.items() if job.future.done()]:
             share.take(key)
             engine.cancel(key)
@@ -431,20 +318,9 @@ class Worker:
         outcomes: list[tuple[Job, Outcome]] = []
         with self._wake:
             # Not more than an even share of what there is, so that no thread is idle while another has many segments.
-            most = math.ceil((self._waiting + self.active) / len(self._shares))
-            while self._jobs and engine.load < self._rows and len(share.inside) < most:
-                _, _, job = heapq.heappop(self._jobs)
-                if job.future.done():
-                    self._leave(job)
-                    continue
-                request = job.unsent.popleft()
-                pieces = len(request.src)
-                self._waiting -= 1
-                self._waiting_pieces -= pieces
-                job.left -= pieces
-                job.due += pieces * job.pace
-                if job.unsent:
-                    self._queue(job)
+            most = math.ceil((self._queue.segments + self.active) / len(self._shares))
+            while engine.load < self._rows and len(share.inside) < most and (taken := self._queue.take()):
+                job, request = taken
                 share.put(request, job)
                 try:
                     engine.add(request)
@@ -488,22 +364,8 @@ class Worker:
 
     def _fail_all(self, error: ServiceError) -> None:
         with self._wake:
-            jobs = {job for _, _, job in self._jobs}
+            jobs = self._queue.clear()
             for share in self._shares:
                 jobs.update(job for job, _ in list(share.inside.values()))  # list(): atomic, the thread may change it
-            self._jobs.clear()
-            self._large.clear()
-            self._waiting = self._waiting_pieces = 0
             self._wake.notify_all()
         resolve([(job, error) for job in jobs])
-
-    def _measure(self, pieces: int, seconds: float) -> None:
-        keep = math.exp(-seconds / MEMORY_S)
-        with self._wake:
-            self._recent_pieces = keep * self._recent_pieces + pieces
-            self._recent_seconds = keep * self._recent_seconds + seconds
-
-
-def _whole(seconds: float) -> int:
-    """Return whole seconds for Retry-After, from 1 to an hour."""
-    return max(1, min(3600, math.ceil(seconds)))

@@ -135,6 +135,23 @@ def report_errors_once_a_second(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(report)
 
 
+class OnceASecond(logging.Filter):
+    """Lets each message pass once a second at most: a client can provoke a warning with every request."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether it passes; errors always do."""
+        message, now = str(record.msg), self._clock()
+        passes = record.levelno >= logging.ERROR or now - self._last.get(message, -1.0) >= 1.0
+        if passes:
+            self._last[message] = now
+        return passes
+
+
 class ByteBudget:
     """Bytes of request bodies that may be held in memory at once."""
 

@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from service import answering, documents, languages, limits, pages, schemas
+from service import answering, documents, events, languages, limits, pages, schemas
 from service.body import Fields, Lingering, read_fields
 from service.connections import ByteBudget, report_errors_once_a_second
 from service.cors import CORSForAll
@@ -91,7 +91,7 @@ def create_app(
     app.post(
         "/translate",
         response_model=schemas.TranslateAnswer,
-        responses=ERRORS,
+        responses={200: {"content": {events.MEDIA_TYPE: {}}}, **ERRORS},
         openapi_extra=schemas.request_body(schemas.TranslateBody),
         summary="Translate a text or a list of texts",
     )(translate)
@@ -111,7 +111,13 @@ def create_app(
         openapi_extra=schemas.request_body(schemas.FileBody, ["multipart/form-data"]),
         summary=f"Translate a file: {', '.join(documents.FORMATS)}",
     )(translate_file)
-    app.get("/download_file/{name}", summary="Fetch a translated file", response_class=Response)(download_file)
+    app.get(
+        "/download_file/{name}",
+        summary="Fetch a translated file",
+        response_class=Response,
+        responses={200: {"content": {"application/octet-stream": {}}}, 404: ERRORS[400]},
+        openapi_extra=schemas.path_parameter("name"),
+    )(download_file)
     app.post(
         "/suggest",
         response_model=schemas.Success,
@@ -130,8 +136,7 @@ def create_app(
     app.get("/docs", response_class=HTMLResponse, include_in_schema=False)(docs)
     for path, endpoint in (("/health", health), ("/ready", ready), ("/languages", list_languages)):
         app.router.add_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
-    # libretranslatepy before 2.1.4 sends a POST.
-    app.router.add_route("/languages", list_languages, methods=["POST"], include_in_schema=False)
+    app.post("/languages", response_model=list[schemas.Language], summary="The same, for older clients")(list_languages)
     return app
 
 
@@ -262,7 +267,7 @@ async def _served(
     """Read the fields of a request and answer with what ``work`` returns, within the deadline."""
     service = _service(request)
     settings = service.settings
-    ends = asyncio.get_running_loop().time() + settings.timeout_s
+    ends = request.state.ends = asyncio.get_running_loop().time() + settings.timeout_s
     try:
         try:
             async with asyncio.timeout_at(ends):
@@ -272,7 +277,8 @@ async def _served(
         models = service.require()
         try:
             async with asyncio.timeout_at(ends):
-                return JSONResponse(await _while_connected(request, work(request, fields, models)))
+                answer = await _while_connected(request, work(request, fields, models))
+                return answer if isinstance(answer, Response) else JSONResponse(answer)
         except TimeoutError:
             raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
     except ClientDisconnect:
@@ -292,10 +298,16 @@ def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
     )
 
 
-async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any]:
+async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any] | Response:
     allowed = _admit(request, fields)
     asked = schemas.check(fields, allowed, models.languages, models.routes)
-    body = await answering.answer(asked, models, protecting=_service(request).settings.protect)
+    protecting = _service(request).settings.protect
+    if asked.stream:
+        ends = request.state.ends
+        if asked.deadline_s is not None:
+            ends = min(ends, asyncio.get_running_loop().time() + asked.deadline_s)
+        return await events.answer_events(answering.stream(asked, models, protecting=protecting), ends)
+    body = await answering.answer(asked, models, protecting=protecting)
     _service(request).metrics.characters.inc(sum(map(len, asked.texts)))
     return body
 

@@ -7,7 +7,7 @@ import heapq
 import itertools
 import logging
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,6 +43,8 @@ class Job:
     unsent: deque[SearchRequest] = field(default_factory=deque)
     left: int = 0  # pieces of `unsent`
     results: dict[Hashable, Any] = field(default_factory=dict)
+    each: Callable[[Any], None] | None = None
+    """called in the event loop with each result, as soon as there is one"""
 
     def due_until(self, time: float) -> float:
         """Return the pieces that are due until a time."""

@@ -10,6 +10,7 @@ or to a thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import threading
@@ -188,8 +189,14 @@ class Worker:
         """Return the seconds in which a request of so many pieces would be finished; 0 if that is unknown."""
         return self._admission.predict(pieces)
 
-    def submit(self, requests: Sequence[SearchRequest], *, accepted: bool = False) -> asyncio.Future[list[Any]]:
-        """Queue the segments of one request and return a future of their results, in order.
+    def submit(
+        self,
+        requests: Sequence[SearchRequest],
+        *,
+        accepted: bool = False,
+        each: Callable[[Any], None] | None = None,
+    ) -> asyncio.Future[list[Any]]:
+        """Queue the segments of one request and return a future of their results, in order; ``each`` gets them first.
 
         The future raises ServiceError. Raises Unavailable as `reserve` does, unless the segments are further ones of a
         request ``accepted`` before, or if the worker has stopped.
@@ -199,6 +206,7 @@ class Worker:
         job = Job(
             requests, loop.create_future(), loop, self._clock(), self._admission.pace(pieces), deque(requests), pieces
         )
+        job.each = each
         if not requests:
             job.future.set_result([])
             return job.future
@@ -339,6 +347,9 @@ class Worker:
             outcomes.append((job, self._failed(result.error)))
             return True
         job.results[result.key] = result
+        if job.each is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                job.loop.call_soon_threadsafe(job.each, result)
         if len(job.results) == len(job.requests):  # in two threads at once, if need be: the second outcome is ignored
             outcomes.append((job, [job.results[request.key] for request in job.requests]))
         return True

@@ -79,8 +79,8 @@ from libretranslatepy import LibreTranslateAPI
 client = LibreTranslateAPI(sys.argv[1])
 print(client.translate("the dog", "en", "de"), [one["code"] for one in client.languages()], len(client.detect("the")))
 """
-# Not in the extra: `translate` wants an older libretranslatepy, whose languages are a POST; and argostranslate installs a
-# package `tests`, which hides ours, and much else.
+# Not in the extra: `translate` wants an older libretranslatepy, whose languages are a POST; and argostranslate installs
+# a package `tests`, which hides ours, and much else.
 IN_FOLDERS = {
     "libretranslatepy==2.1.4": LIBRETRANSLATEPY,
     "argostranslate": LIBRETRANSLATEPY.replace("libretranslatepy", "argostranslate.apis"),

@@ -81,7 +81,7 @@ def check(
     source = _code(fields, "source")
     target = _code(fields, "target")
     alternatives = _alternatives(fields.get("alternatives", 0), limits.alternatives)
-    _check_size(texts, is_list, limits)
+    texts = _within_size(texts, is_list, limits)
     _check_languages(fields, source, target, known)
     wanted = fields.get("format")
     wanted = FORMATS[0] if wanted in (None, "") else wanted
@@ -172,8 +172,7 @@ def _flag(fields: Fields, name: str) -> bool:
 def check_texts(fields: Fields, limits: RequestLimits) -> tuple[tuple[str, ...], bool]:
     """Return the texts of a request with only these, and whether they were a list. Raises BadRequest."""
     texts, is_list = _texts(fields.get("q"))
-    _check_size(texts, is_list, limits)
-    return texts, is_list
+    return _within_size(texts, is_list, limits), is_list
 
 
 def check_file(
@@ -232,7 +231,7 @@ def _texts(q: object) -> tuple[tuple[str, ...], bool]:
     if not q and not isinstance(q, bool | int | float):  # absent, null, "", [], {}
         raise BadRequest("Invalid request: missing q parameter")
     given = q if isinstance(q, list) else [q]
-    texts = tuple(_valid_unicode(text) for text in given if isinstance(text, str))
+    texts = tuple(text for text in given if isinstance(text, str))
     if len(texts) < len(given):
         raise BadRequest("Invalid request: q parameter is not a string or a list of strings")
     return texts, isinstance(q, list)
@@ -270,10 +269,12 @@ def _alternatives(value: object, most: int) -> int:
     return max(0, int(number))
 
 
-def _check_size(texts: tuple[str, ...], is_list: bool, limits: RequestLimits) -> None:
+def _within_size(texts: tuple[str, ...], is_list: bool, limits: RequestLimits) -> tuple[str, ...]:
+    """Check the size of texts, and return them as valid Unicode."""
     if is_list:
         _within(len(texts), limits.batch)
     _within(sum(map(len, texts)), limits.characters)
+    return tuple(map(_valid_unicode, texts))
 
 
 def _within(size: int, limit: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from contextlib import suppress
 from typing import Any
@@ -69,6 +70,17 @@ def test_any_bytes_are_read_or_refused(parse: Any, body: bytes) -> None:
     except BadRequest:
         return
     assert all(isinstance(name, str) for name in fields)
+
+
+def test_the_garbage_collector_waits_for_the_end_of_a_body() -> None:
+    seen: list[Any] = []
+    gc.callbacks.append(lambda *args: seen.append(args))
+    try:
+        parse_json(b'{"q": [' + b"[]," * 100_000 + b"1]}")
+        assert gc.isenabled()
+    finally:
+        gc.callbacks.pop()
+    assert len(seen) <= 4  # begin and end of a collection before and after it
 
 
 @pytest.mark.parametrize("unit", [b"--b\r\n", b"--b", b"-", b"\r\n", b"a", b"--b\r\nA: b\r\n\r\n", b"--b\r\nA", b":"])

@@ -17,6 +17,8 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 log = logging.getLogger("service.connections")
 
 SWEEP_S = 0.5
+MOST_HEAD_BYTES = 256 * 1024  # some clients send their text in the query string
+HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 SPARE_FILES = 64  # file descriptors for all else: models, log, event loop
 
 
@@ -91,6 +93,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """uvicorn's connection, which reports to ``all``."""
 
     all: Connections
+    head_bytes: int | None = None  # of a head that is not complete; h11, which has a limit itself, does not count
 
     @property
     def busy(self) -> bool:
@@ -101,6 +104,26 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         """Take the connection."""
         super().connection_made(transport)
         self.all.opened(self)
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        self.head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """End counting."""
+        self.head_bytes = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, unless they make a head too long: httptools takes one of any length."""
+        if self.head_bytes is not None:
+            self.head_bytes += len(data)
+            if self.head_bytes > MOST_HEAD_BYTES:
+                self.transport.write(HEAD_TOO_LARGE)
+                self.transport.close()
+                return
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""

@@ -231,10 +231,9 @@ def _texts(q: object) -> tuple[tuple[str, ...], bool]:
     if not q and not isinstance(q, bool | int | float):  # absent, null, "", [], {}
         raise BadRequest("Invalid request: missing q parameter")
     given = q if isinstance(q, list) else [q]
-    texts = tuple(text for text in given if isinstance(text, str))
-    if len(texts) < len(given):
+    if not all(isinstance(text, str) for text in given):
         raise BadRequest("Invalid request: q parameter is not a string or a list of strings")
-    return texts, isinstance(q, list)
+    return tuple(given), isinstance(q, list)
 
 
 def _valid_unicode(text: str) -> str:

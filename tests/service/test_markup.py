@@ -187,7 +187,7 @@ UNITS = ["<b>", "<b>a", "</b>", "<", "<a '", "<!--", "<!", "<code>", "<b>a</b>",
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_hostile_documents_take_linear_time(unit: str) -> None:
-    for text in (unit * (100_000 // len(unit)), "<script>" + unit * (100_000 // len(unit))):  # quadratic time: hours
+    for text in (unit * (50_000 // len(unit)), "<script>" + unit * (50_000 // len(unit))):  # quadratic time: hours
         result = translated(text, lambda source: forwards(source, str))
         assert tags(result) == tags(text)
 

@@ -32,102 +32,23 @@ import httpx
 
 ALLOWED = {*range(200, 500), 503}
 PATHS = [
-    "/translate",
-    "/detect",
-    "/suggest",
-    "/translate_file",
-    "/languages",
-    "/health",
-    "/docs",
-    "/download_file/x",
-    "/x",
-]
+    "/translate", "/detect", "/suggest", "/translate_file", "/languages", "/health", "/docs", "/download_file/x",
+    "/x"
+]  # fmt: skip
 ASKED = {"q": "the dog", "source": "en", "target": "de"}
 FIELDS = [
-    *ASKED,
-    "format",
-    "alternatives",
-    "nbest",
-    "beam_size",
-    "length_penalty",
-    "deadline_ms",
-    "return_scores",
-    "return_tokens",
-    "return_alignments",
-    "api_key",
-    "s",
-    "glossary",
-    "stream",
-    "model",
-    "\0",
-    "q" * 1000,
-]
+    *ASKED, "format", "alternatives", "nbest", "beam_size", "length_penalty", "deadline_ms", "return_scores",
+    "return_tokens", "return_alignments", "api_key", "s", "glossary", "stream", "model", "\0", "q" * 1000
+]  # fmt: skip
 VALUES: list[Any] = [
-    None,
-    True,
-    0,
-    -1,
-    1 << 70,
-    1e308,
-    0.5,
-    "",
-    "x",
-    "html",
-    "en",
-    "\ud800",
-    "\udfff\ud800",
-    "\0",
-    "é" * 50,
-    [],
-    [[]],
-    {},
-    {"a": {}},
-    [None],
-    ["a", 1],
-    [""] * 100,
-    ["a"] * 2000,
-    {"a": "b"},
-    "1",
-    "NaN",
-    "-0",
-]
+    None, True, 0, -1, 1 << 70, 1e308, 0.5, "", "x", "html", "en", "\ud800", "\udfff\ud800", "\0", "é" * 50, [],
+    [[]], {}, {"a": {}}, [None], ["a", 1], [""] * 100, ["a"] * 2000, {"a": "b"}, "1", "NaN", "-0"
+]  # fmt: skip
 UNITS = [
-    "a",
-    "a.",
-    ". ",
-    '"',
-    "(",
-    "[",
-    "“",
-    " ",
-    "\n",
-    "\u2028",
-    "-",
-    " - ",
-    ", ",
-    "\u0301",
-    "👩\u200d",
-    "İ",
-    "ﷺ",
-    "<",
-    "<b>",
-    "</b>",
-    "<a '",
-    "<!--",
-    "&",
-    "&#",
-    "{",
-    "{{",
-    "%(",
-    "[X",
-    "http://",
-    "a@",
-    "1.",
-    "\t",
-    "\0",
-    "\U000f0000",
-    "ก",
-]
+    "a", "a.", ". ", '"', "(", "[", "“", " ", "\n", "\u2028", "-", " - ", ", ", "\u0301", "👩\u200d", "İ", "ﷺ", "<",
+    "<b>", "</b>", "<a '", "<!--", "&", "&#", "{", "{{", "%(", "[X", "http://", "a@", "1.", "\t", "\0", "\U000f0000",
+    "ก"
+]  # fmt: skip
 
 
 @dataclass
@@ -197,32 +118,15 @@ def nesting(draw: random.Random) -> Attack:
 def encodings(draw: random.Random) -> Attack:
     good = json.dumps({**ASKED, "q": "dög"}, ensure_ascii=False)
     bodies = [
-        draw.randbytes(50),
-        good.encode("utf-16"),
-        good.encode("latin-1"),
-        b"\xef\xbb\xbf" + good.encode(),
-        gzip.compress(good.encode()),
-        b'{"q": "\\ud83d", "source": "\\udc00", "target": "en"}',
-        b"\x00" * 20,
-        b"q=%ff&source=en",
-        b"q=%ED%A0%80&source=en&target=de",
-        b"&" * 5000,
-        b"%" * 500,
-        b"q[]=a&q[b]=c",
-    ]
+        draw.randbytes(50), good.encode("utf-16"), good.encode("latin-1"), b"\xef\xbb\xbf" + good.encode(),
+        gzip.compress(good.encode()), b'{"q": "\\ud83d", "source": "\\udc00", "target": "en"}', b"\x00" * 20,
+        b"q=%ff&source=en", b"q=%ED%A0%80&source=en&target=de", b"&" * 5000, b"%" * 500, b"q[]=a&q[b]=c"
+    ]  # fmt: skip
     kinds = [
-        "application/json",
-        "application/json; charset=utf-16",
-        "application/x-www-form-urlencoded",
-        "text/plain",
-        "",
-        "multipart/form-data; boundary=b",
-        "multipart/form-data",
-        'multipart/form-data; boundary="' + "b" * 300,
-        "application/vnd.api+json",
-        "application/\xff+json",
-        "a" * 500,
-    ]
+        "application/json", "application/json; charset=utf-16", "application/x-www-form-urlencoded", "text/plain",
+        "", "multipart/form-data; boundary=b", "multipart/form-data", 'multipart/form-data; boundary="' + "b" * 300,
+        "application/vnd.api+json", "application/\xff+json", "a" * 500
+    ]  # fmt: skip
     return Attack("encodings", [(post(draw.choice(PATHS[:4]), draw.choice(bodies), draw.choice(kinds)), 0)])
 
 
@@ -328,13 +232,8 @@ def chunked(draw: random.Random) -> Attack:
     body = dumps(ASKED)
     good = f"{len(body):x}\r\n".encode() + body + b"\r\n"
     sizes = [
-        b"zz\r\n",
-        b"-1\r\n",
-        b"ffffffffffffffffff\r\n",
-        b"1;" + b"a" * 5000 + b"\r\n",
-        b"\r\n",
-        b"0x5\r\nhello\r\n",
-    ]
+        b"zz\r\n", b"-1\r\n", b"ffffffffffffffffff\r\n", b"1;" + b"a" * 5000 + b"\r\n", b"\r\n", b"0x5\r\nhello\r\n"
+    ]  # fmt: skip
     small = b"".join(b"1\r\n" + body[n : n + 1] + b"\r\n" for n in range(len(body)))
     sent = draw.choice(
         [
@@ -359,39 +258,18 @@ def pipelined(draw: random.Random) -> Attack:
 
 def bad_heads(draw: random.Random) -> Attack:
     lines = [
-        "no colon",
-        ": no name",
-        "A\0: b",
-        "A: \0",
-        "A : b",
-        " folded",
-        "Content-Length: -1",
-        "Content-Length: 1\r\nContent-Length: 2",
-        "Transfer-Encoding: x",
-        "Content-Length: 0x10",
-        "A: " + "\udcff" * 9,
-        "Host: y",
-        "A:\rb",
-        "Connection: upgrade\r\nUpgrade: h2c",
+        "no colon", ": no name", "A\0: b", "A: \0", "A : b", " folded", "Content-Length: -1",
+        "Content-Length: 1\r\nContent-Length: 2", "Transfer-Encoding: x", "Content-Length: 0x10",
+        "A: " + "\udcff" * 9, "Host: y", "A:\rb", "Connection: upgrade\r\nUpgrade: h2c",
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\nSec-WebSocket-Version: 13",
-        "Authorization: " + "x" * 5000,
-        "X-Forwarded-For: ' OR 1=1",
-        "Range: bytes=0-",
-    ]
+        "Authorization: " + "x" * 5000, "X-Forwarded-For: ' OR 1=1", "Range: bytes=0-"
+    ]  # fmt: skip
     raw = [
-        b"\r\n" * 50,
-        draw.randbytes(200),
-        b"GET /\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00",
-        b"GET  /health HTTP/1.1\r\n\r\n",
-        b"GET /health HTTP/9.9\r\n\r\n",
-        b"G\0T / HTTP/1.1\r\n\r\n",
-        b"GET /%00%ff%zz HTTP/1.1\r\n\r\n",
-        b"GET http://x/health HTTP/1.1\r\n\r\n",
-        b"CONNECT x:1 HTTP/1.1\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
-    ]
+        b"\r\n" * 50, draw.randbytes(200), b"GET /\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00", b"GET  /health HTTP/1.1\r\n\r\n", b"GET /health HTTP/9.9\r\n\r\n",
+        b"G\0T / HTTP/1.1\r\n\r\n", b"GET /%00%ff%zz HTTP/1.1\r\n\r\n", b"GET http://x/health HTTP/1.1\r\n\r\n",
+        b"CONNECT x:1 HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n"
+    ]  # fmt: skip
     methods = ["GET", "PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "HEAD", "BREW", "get", "POST"]
     sent = (
         head(draw.choice(methods), draw.choice(PATHS), draw.choice(lines)) if draw.random() < 0.7 else draw.choice(raw)
@@ -400,24 +278,9 @@ def bad_heads(draw: random.Random) -> Attack:
 
 
 KINDS: Sequence[Callable[[random.Random], Attack]] = (
-    wrong_types,
-    wrong_types,
-    wrong_types,
-    nesting,
-    encodings,
-    encodings,
-    multipart,
-    archives,
-    texts,
-    huge,
-    slow,
-    half_open,
-    gone,
-    chunked,
-    pipelined,
-    bad_heads,
-    bad_heads,
-)
+    wrong_types, wrong_types, wrong_types, nesting, encodings, encodings, multipart, archives, texts, huge, slow,
+    half_open, gone, chunked, pipelined, bad_heads, bad_heads
+)  # fmt: skip
 PROBE_S = 0.01  # between two requests of /health
 
 

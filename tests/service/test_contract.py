@@ -173,6 +173,7 @@ BAD_MULTIPART = "Invalid request: the multipart form cannot be read"
         (JSON, b'{"q": ', BAD_JSON),
         (JSON, b'{"q": "\xff"}', BAD_JSON),
         (JSON, b"[" * 100_000, BAD_JSON),
+        (JSON, b'{"q": [' + b"[]," * 200_000 + b"1]}", "Invalid request: the JSON has too many brackets"),
         (JSON, b'{"q": ' + b"1" * 5000 + b"}", BAD_JSON),
         (FORM, b"q=%FF", BAD_FORM),
         (FORM, b"q=\xff", BAD_FORM),

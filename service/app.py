@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from service import answering, documents, languages, limits, pages, schemas
+from service import answering, documents, events, languages, limits, pages, schemas
 from service.body import Fields, Lingering, read_fields
 from service.connections import ByteBudget, report_errors_once_a_second
 from service.context import current
@@ -95,7 +95,7 @@ def create_app(
     app.post(
         "/translate",
         response_model=schemas.TranslateAnswer,
-        responses=ERRORS,
+        responses={200: {"content": {events.MEDIA_TYPE: {}}}, **ERRORS},
         openapi_extra=schemas.request_body(schemas.TranslateBody),
         summary="Translate a text or a list of texts",
     )(translate)
@@ -115,7 +115,13 @@ def create_app(
         openapi_extra=schemas.request_body(schemas.FileBody, ["multipart/form-data"]),
         summary=f"Translate a file: {', '.join(documents.FORMATS)}",
     )(translate_file)
-    app.get("/download_file/{name}", summary="Fetch a translated file", response_class=Response)(download_file)
+    app.get(
+        "/download_file/{name}",
+        summary="Fetch a translated file",
+        response_class=Response,
+        responses={200: {"content": {"application/octet-stream": {}}}, 404: ERRORS[400]},
+        openapi_extra=schemas.path_parameter("name"),
+    )(download_file)
     app.post(
         "/suggest",
         response_model=schemas.Success,
@@ -134,8 +140,7 @@ def create_app(
     app.get("/docs", response_class=HTMLResponse, include_in_schema=False)(docs)
     for path, endpoint in (("/health", health), ("/ready", ready), ("/languages", list_languages)):
         app.router.add_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
-    # libretranslatepy before 2.1.4 sends a POST.
-    app.router.add_route("/languages", list_languages, methods=["POST"], include_in_schema=False)
+    app.post("/languages", response_model=list[schemas.Language], summary="The same, for older clients")(list_languages)
     return app
 
 
@@ -280,7 +285,8 @@ async def _served(
         models = service.require()
         try:
             async with asyncio.timeout_at(ends):
-                return JSONResponse(await _while_connected(request, work(request, fields, models)))
+                answer = await _while_connected(request, work(request, fields, models))
+                return answer if isinstance(answer, Response) else JSONResponse(answer)
         except TimeoutError:
             raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
     except ClientDisconnect:
@@ -344,14 +350,17 @@ def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
     )
 
 
-async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any]:
+async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any] | Response:
     allowed = _admit(request, fields)
     asked = schemas.check(fields, allowed, models.languages, models.routes)
     context = current()
     context.bulk |= asked.bulk
     if asked.deadline_s is not None:
         context.ends = min(context.ends, asyncio.get_running_loop().time() + asked.deadline_s)
-    body = await answering.answer(asked, models, protecting=_service(request).settings.protect)
+    protecting = _service(request).settings.protect
+    if asked.stream:
+        return await events.answer_events(answering.stream(asked, models, protecting=protecting), context.ends)
+    body = await answering.answer(asked, models, protecting=protecting)
     _service(request).metrics.characters.inc(sum(map(len, asked.texts)))
     return body
 

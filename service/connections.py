@@ -22,6 +22,8 @@ SWEEP_S = 0.5
 SORT_S = 0.05
 TRANSLATE = b"/translate"
 DEADLINE = re.compile(rb'"deadline_ms"\s*:\s*(\d{1,9})\b')
+MOST_HEAD_BYTES = 256 * 1024  # some clients send their text in the query string
+HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 SPARE_FILES = 64  # file descriptors for all else: models, log, event loop
 
 
@@ -111,12 +113,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     all: Connections
     _refused = False  # whether the body that arrives is that of a refused request
     _held: bytes | None = None  # what has arrived of the body of a request that is not started yet
-
-    def data_received(self, data: bytes) -> None:
-        """Parse what has arrived."""
-        super().data_received(data)
-        if self._held is not None and not self.transport.is_closing():  # the rest of the body comes later
-            self._start()
+    _head_bytes: int | None = None  # of a head that is not complete; h11, which has a limit itself, does not count
 
     @property
     def busy(self) -> bool:
@@ -130,6 +127,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         A request is held until the end of the data that its head came with: short bodies end there, and may name an
         earlier deadline.
         """
+        self._head_bytes = None
         if not self._is_plain():
             self._refused = False
             super().on_headers_complete()
@@ -185,6 +183,23 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().connection_made(transport)
         self.all.opened(self)
 
+    def on_message_begin(self) -> None:
+        """Begin to count the bytes of the head."""
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived, unless it makes a head too long: httptools takes one of any length."""
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self.transport.write(HEAD_TOO_LARGE)
+                self.transport.close()
+                return
+        super().data_received(data)
+        if self._held is not None and not self.transport.is_closing():  # the rest of the body comes later
+            self._start()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self.all.closed(self)
@@ -216,6 +231,23 @@ def report_errors_once_a_second(loop: asyncio.AbstractEventLoop) -> None:
             loop.default_exception_handler(context)
 
     loop.set_exception_handler(report)
+
+
+class OnceASecond(logging.Filter):
+    """Lets each message pass once a second at most: a client can provoke a warning with every request."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether it passes; errors always do."""
+        message, now = str(record.msg), self._clock()
+        passes = record.levelno >= logging.ERROR or now - self._last.get(message, -1.0) >= 1.0
+        if passes:
+            self._last[message] = now
+        return passes
 
 
 class ByteBudget:

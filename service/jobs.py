@@ -17,7 +17,7 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -69,6 +69,8 @@ class Job:
     unsent: deque[SearchRequest] = field(default_factory=deque)
     results: dict[Hashable, Any] = field(default_factory=dict)
     resolved: bool = False  # whether the future is about to end
+    each: Callable[[Any], None] | None = None
+    """called in the event loop with each result, as soon as there is one"""
 
     @property
     def ended(self) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 from service import languages
 from service.detection import Detected, Detector, detector
@@ -15,7 +15,7 @@ from service.errors import BadRequest
 from service.worker import Worker
 
 if TYPE_CHECKING:  # only then: torch is loaded with the models, after the server answers /health
-    from nmt.search.engine import Request, Result
+    from nmt.search.engine import Request, Result, SearchOptions
     from nmt.translation import Translation
     from nmt.translator import Steps, Translator
 
@@ -36,6 +36,14 @@ class Search:
     split_sentences: bool = True
     n_best: int = 1
     stop_at: int = 0
+
+
+class Cutting(TypedDict):
+    """How the translator cuts texts."""
+
+    split_sentences: bool
+    source_language: str
+    target_language: str
 
 
 class Model:
@@ -65,20 +73,7 @@ class Model:
         self, texts: Sequence[str], source: str, target: str, search: Search = Search()
     ) -> list[Translation]:
         """Translate texts between two normalised codes. Raises ServiceError; when cancelled, the work is dropped."""
-        beam = search.beam or self._search.beam
-        penalty = self._search.length_penalty if search.length_penalty is None else search.length_penalty
-        options = self._translator.search_options(
-            beam=beam and max(beam, search.n_best), n_best=search.n_best, length_penalty=penalty
-        )
-        if self._search.stop_at:  # no fewer than are asked for, and no more than there can be
-            options = replace(options, stop_at=min(max(self._search.stop_at, search.n_best), options.beam))
-        steps = self._translator.steps(
-            texts,
-            options,
-            split_sentences=self._search.split_sentences,
-            source_language=self._codes[source],
-            target_language=self._codes[target],
-        )
+        steps = self._translator.steps(texts, self._options(search), **self._cutting(source, target))
         characters = sum(map(len, texts))
         short = characters <= SHORT
 
@@ -93,6 +88,66 @@ class Model:
             accepted = True
             requests, translations = await advance(results)
         return translations
+
+    async def stream(
+        self, texts: Sequence[str], source: str, target: str, search: Search = Search()
+    ) -> AsyncGenerator[tuple[int, Translation]]:
+        """Translate as `translate`; yield the units of each text (about a sentence each) in order, as they finish.
+
+        Each comes with the index of its text. Closed early, it drops the rest of the work.
+        """
+        options, cutting = self._options(search), self._cutting(source, target)
+
+        def prepare() -> list[tuple[int, Steps, list[Request]]]:
+            units = [
+                (n, one)
+                for n, text in enumerate(texts)
+                for one in self._translator.unit_steps(text, options, **cutting)
+            ]
+            return [(n, steps, next(steps)) for n, steps in units]
+
+        characters = sum(map(len, texts))
+        with self.worker.reserve(len(texts), characters // CHARACTERS_A_PIECE):
+            units = prepare() if characters <= SHORT else await self._in_pool(prepare)
+        arrived: dict[Hashable, Result] = {}
+        news = asyncio.Event()
+
+        def keep(result: Result) -> None:
+            arrived[result.key] = result
+            news.set()
+
+        job = self.worker.submit([request for _, _, requests in units for request in requests], each=keep)
+        job.add_done_callback(lambda _: news.set())
+        try:
+            for n, steps, requests in units:
+                while not all(request.key in arrived for request in requests):
+                    if job.done() and not news.is_set():
+                        job.result()  # raises
+                    await news.wait()
+                    news.clear()
+                more, done = _advance(steps, [arrived.pop(request.key) for request in requests])
+                while done is None:
+                    more, done = _advance(steps, await self.worker.submit(more, accepted=True))
+                yield n, done[0]
+        finally:
+            job.cancel()
+
+    def _options(self, search: Search) -> SearchOptions:
+        beam = search.beam or self._search.beam
+        penalty = self._search.length_penalty if search.length_penalty is None else search.length_penalty
+        options = self._translator.search_options(
+            beam=beam and max(beam, search.n_best), n_best=search.n_best, length_penalty=penalty
+        )
+        if self._search.stop_at:  # no fewer than are asked for, and no more than there can be
+            options = replace(options, stop_at=min(max(self._search.stop_at, search.n_best), options.beam))
+        return options
+
+    def _cutting(self, source: str, target: str) -> Cutting:
+        return {
+            "split_sentences": self._search.split_sentences,
+            "source_language": self._codes[source],
+            "target_language": self._codes[target],
+        }
 
     async def confidence(self, texts: Sequence[str]) -> list[float]:
         """Return for each text how much of it the model's vocabulary covers, in percent."""

@@ -157,8 +157,14 @@ class Worker:
         """Return the seconds in which a request of so many pieces would be finished; 0 if that is unknown."""
         return self._admission.predict(self._admission.plan(1, pieces, current()))
 
-    def submit(self, requests: Sequence[SearchRequest], *, accepted: bool = False) -> asyncio.Future[list[Any]]:
-        """Queue segments of the running request and return a future of their results, in order.
+    def submit(
+        self,
+        requests: Sequence[SearchRequest],
+        *,
+        accepted: bool = False,
+        each: Callable[[Any], None] | None = None,
+    ) -> asyncio.Future[list[Any]]:
+        """Queue segments of the running request and return a future of their results, in order; ``each`` gets them first.
 
         The future raises ServiceError. Raises Unavailable as `reserve` does, unless the request was ``accepted`` before
         or has had other segments, or if the worker has stopped.
@@ -176,7 +182,7 @@ class Worker:
             plan = self._admission.plan(len(requests), pieces, asking)
             if not accepted and not asking.segments:  # of a request that was accepted before
                 self._admission.admit(plan)
-            job = Job(requests, future, loop, plan.flow, plan.begins, plan.pace, plan.now, deque(requests))
+            job = Job(requests, future, loop, plan.flow, plan.begins, plan.pace, plan.now, deque(requests), each=each)
             self._queue.add(job)
             self._wake.notify(len(requests))
         asking.count(len(requests), pieces)
@@ -323,6 +329,9 @@ class Worker:
             outcomes.append((job, self._failed(result.error)))
             return segment
         job.results[result.key] = result
+        if job.each is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                job.loop.call_soon_threadsafe(job.each, result)
         if len(job.results) == len(job.requests):  # in two threads at once, if need be: the second outcome is ignored
             outcomes.append((job, [job.results[request.key] for request in job.requests]))
             if self._observer is not None:

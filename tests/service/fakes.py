@@ -161,6 +161,15 @@ class FakeTranslation:
     score: float = 0.5
     alternative_scores: tuple[float, ...] = ()
 
+    def units(self) -> list[FakeTranslation]:
+        """Cut at line ends."""
+        lines = zip(self.source.splitlines(keepends=True), self.text.splitlines(keepends=True), strict=True)
+        segments = iter(self.segments)
+        return [
+            FakeTranslation(source, text, (), tuple(itertools.islice(segments, bool(source.strip()))))
+            for source, text in lines
+        ] or [self]
+
 
 class FakeTranslator:
     """Translates to upper case, a line a segment; blank lines stay as they are."""
@@ -179,7 +188,7 @@ class FakeTranslator:
         results = iter(
             (yield [FakeRequest(next(self._keys), line, others) for text in lines for line in text if line.strip()])
         )
-        translations = []
+        translations: list[FakeTranslation] = []
         for text, parts in zip(texts, lines, strict=True):
             found = [next(results).text if line.strip() else line for line in parts]
             segments = [
@@ -189,6 +198,11 @@ class FakeTranslator:
             alternatives = tuple(f"{whole} {n}" for n in range(1, others + 1))
             translations.append(FakeTranslation(text, whole, alternatives, tuple(segments), 0.5, (0.25,) * others))
         return translations
+
+    def unit_steps(
+        self, text: str, options: dict[str, Any], **_: Any
+    ) -> list[Generator[list[FakeRequest], list[FakeResult], list[FakeTranslation]]]:
+        return [self.steps([line], options) for line in text.splitlines(keepends=True) or [""]]
 
     def coverage(self, text: str) -> float:
         return COVERAGE / 100

@@ -46,30 +46,33 @@ async def answer(asked: schemas.TranslateRequest, models: Models, *, protecting:
 
 
 async def stream(
-    asked: schemas.TranslateRequest, models: Models, *, protecting: bool = True
+    asked: schemas.TranslateRequest, models: Models, *, protecting: bool = True, model: str | None = None
 ) -> AsyncGenerator[dict[str, Any]]:
     """Translate a checked request; yield parts of the answer as they finish, the parts of each text in order.
 
     Each part has what the answer would have, for a piece of a text; `index` is that of its text in a list. Last comes
-    the rest of the answer, without a text. The time is the caller's to bound. Raises ServiceError.
+    the rest of the answer, without a text, with the name of the `model` that was asked for. The time is the caller's to
+    bound. Raises ServiceError.
     """
-    detected, sources = await _sources(asked, models)
-    pivots: list[str | None] = [None] * len(sources)
-    for source in dict.fromkeys(sources):
-        places = [place for place, language in enumerate(sources) if language == source]
-        texts = [asked.texts[place] for place in places]
-        if source == asked.target:
-            outputs = _each([Output(text) for text in texts])
-        else:
-            route = models.route(source, asked.target)
-            for place in places:
-                pivots[place] = _pivot(route, models)
-            outputs = stream_outputs(texts, route, asked, protecting)
-        async with aclosing(outputs):
-            async for n, output in outputs:
-                part = _described([output], asked, lambda values: values[0])
-                yield {**({"index": places[n]} if asked.is_list else {}), **part}
-    yield _explained(detected, pivots, models, _shape(asked))
+    with models.held():
+        detected, sources = await _sources(asked, models)
+        pivots: list[str | None] = [None] * len(sources)
+        for source in dict.fromkeys(sources):
+            places = [place for place, language in enumerate(sources) if language == source]
+            texts = [asked.texts[place] for place in places]
+            if source == asked.target:
+                outputs = _each([Output(text) for text in texts])
+            else:
+                route = models.route(source, asked.target)
+                for place in places:
+                    pivots[place] = _pivot(route, models)
+                outputs = stream_outputs(texts, route, asked, protecting)
+            async with aclosing(outputs):
+                async for n, output in outputs:
+                    part = _described([output], asked, lambda values: values[0])
+                    yield {**({"index": places[n]} if asked.is_list else {}), **part}
+        rest = _explained(detected, pivots, models, _shape(asked))
+        yield rest if model is None else {**rest, "model": model}
 
 
 async def stream_outputs(
@@ -82,9 +85,11 @@ async def stream_outputs(
             yield numbered
         return
     protected = await _protect(texts, protecting)
-    [(model, pair)] = route
-    units = model.stream([one.text for one in protected], *pair, _search(asked))
-    async with aclosing(units):
+    [(file, pair)] = route
+    async with (
+        file.use() as model,
+        aclosing(model.stream([one.text for one in protected], *pair, _search(asked))) as units,
+    ):
         async for n, unit in units:
             part = _part(protected[n], unit.source)
             yield n, _finish(part.fill(unit.source), part, [unit], asked, protecting)
@@ -269,9 +274,10 @@ async def _translate(
     """Translate texts by each model of a route in turn; return the translations of each text, the last one last."""
     chains: list[tuple[Translation, ...]] = [()] * len(texts)
     search = _search(asked)
-    for n, (model, pair) in enumerate(route):
+    for n, (file, pair) in enumerate(route):
         last = n == len(route) - 1 and not asked.html
-        done = await model.translate(texts, *pair, search if last else replace(search, n_best=1))
+        async with file.use() as model:
+            done = await model.translate(texts, *pair, search if last else replace(search, n_best=1))
         chains = [(*chain, translation) for chain, translation in zip(chains, done, strict=True)]
         texts = [translation.text for translation in done]
     return chains

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.context import Context, begin, current
@@ -73,6 +75,8 @@ class Metrics:
         self.rows_in_use = gauge("nmt_rows_in_use", "Rows in use")
         self.ready = gauge("nmt_ready", "1 while the service accepts requests, else 0")
         ProcessCollector(registry=registry)
+        self.model_loads = counter("nmt_model_loads", "Models loaded and warmed up", ["model"])
+        self.model_failures = counter("nmt_model_load_failures", "Files of models that could not be used", ["model"])
 
     def stepped(self, active: int, rows: int, seconds: float) -> None:
         """Count a decoding step with ``active`` segments in so many rows that took ``seconds``."""
@@ -116,6 +120,24 @@ class Metrics:
         self.rows.set_function(total("rows"))
         self.rows_in_use.set_function(total("rows_in_use"))
         self.ready.set_function(ready)
+
+    def watch_models(self, states: Callable[[], Iterable[tuple[str, float, float, float]]]) -> None:
+        """Set the function that returns each model's name, 1 if it is loaded, its waiting and its active segments."""
+        names = {
+            "nmt_model_loaded": "1 while the model is in memory, else 0",
+            "nmt_model_waiting_segments": "Segments waiting for a slot",
+            "nmt_model_active_segments": "Segments being translated",
+        }
+
+        class Models(Collector):
+            def collect(self) -> Iterable[GaugeMetricFamily]:
+                families = [GaugeMetricFamily(name, text, labels=["model"]) for name, text in names.items()]
+                for model, *values in states():
+                    for family, value in zip(families, values, strict=True):
+                        family.add_metric([model], value)
+                return families
+
+        self.registry.register(Models())
 
     def page(self) -> bytes:
         """Return all values in Prometheus' text format."""

@@ -164,7 +164,7 @@ class Worker:
         accepted: bool = False,
         each: Callable[[Any], None] | None = None,
     ) -> asyncio.Future[list[Any]]:
-        """Queue segments of the running request and return a future of their results, in order; ``each`` gets them first.
+        """Queue segments of the running request; return a future of their results, in order. ``each`` gets them first.
 
         The future raises ServiceError. Raises Unavailable as `reserve` does, unless the request was ``accepted`` before
         or has had other segments, or if the worker has stopped.

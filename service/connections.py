@@ -121,29 +121,27 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         return self.cycle is not None and not self.cycle.response_complete
 
     def on_headers_complete(self) -> None:
-        """Refuse a request whose head has arrived, or start it. Called by httptools' parser; h11 has no such call.
+        """Start a request whose head has arrived, or hold it. Called by httptools' parser; h11 has no such call.
 
         In a flood most requests are refused. A tenth of the work of a request leaves the cores to those accepted.
         A request is held until the end of the data that its head came with: short bodies end there, and may name an
-        earlier deadline.
+        early deadline.
         """
         self._head_bytes = None
-        if not self._is_plain():
-            self._refused = False
-            super().on_headers_complete()
-        elif not self._refuse():
+        self._refused = False
+        if self._is_plain():
             self._held = b""
+        else:
+            super().on_headers_complete()
 
-    def _refuse(self, deadline_s: float = math.inf) -> bool:
+    def _refuse_or_start(self, deadline_s: float = math.inf) -> None:
+        """Refuse the request that was held, or start it."""
+        body, self._held = self._held, None
         answer = self.all.refusal(self.client[0], deadline_s)
         if answer is not None:
+            self._refused = True
             self.transport.write(answer)
-        self._refused = answer is not None
-        return self._refused
-
-    def _start(self) -> None:
-        """Start the request that was held."""
-        body, self._held = self._held, None
+            return
         super().on_headers_complete()
         if body:
             super().on_body(body)
@@ -171,10 +169,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         """Note the end of the body."""
         if self._held is not None:
             named = DEADLINE.search(self._held)  # within a text the quotes would be escaped
-            if named and self._refuse(int(named[1]) / 1000):
-                self._held = None
-                return
-            self._start()
+            self._refuse_or_start(int(named[1]) / 1000 if named else math.inf)
         if not self._refused:
             super().on_message_complete()
 
@@ -198,7 +193,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
                 return
         super().data_received(data)
         if self._held is not None and not self.transport.is_closing():  # the rest of the body comes later
-            self._start()
+            self._refuse_or_start()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""

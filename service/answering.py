@@ -146,9 +146,10 @@ async def _translate(
     """Translate texts by each model of a route in turn; return the translations of each text, the last one last."""
     chains: list[tuple[Translation, ...]] = [()] * len(texts)
     search = Search(asked.beam, asked.length_penalty, n_best=asked.alternatives + 1)
-    for n, (model, pair) in enumerate(route):
+    for n, (file, pair) in enumerate(route):
         last = n == len(route) - 1 and not asked.html
-        done = await model.translate(texts, *pair, search if last else replace(search, n_best=1))
+        async with file.use() as model:
+            done = await model.translate(texts, *pair, search if last else replace(search, n_best=1))
         chains = [(*chain, translation) for chain, translation in zip(chains, done, strict=True)]
         texts = [translation.text for translation in done]
     return chains

@@ -7,6 +7,7 @@ module loads neither torch nor a model.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,7 +31,8 @@ from service.files import FileStore
 from service.lifecycle import Loader, Service, load_exported
 from service.metrics import Metrics, MetricsMiddleware
 from service.models import Models
-from service.settings import Settings, load_settings
+from service.registry import Registry
+from service.settings import Settings, SettingsError, load_settings
 from service.suggestions import Suggestions
 
 log = logging.getLogger("service")
@@ -122,8 +124,18 @@ def create_app(
     app.get("/languages", response_model=list[schemas.Language], summary="List the languages and the targets of each")(
         list_languages
     )
+    app.get("/models", response_model=list[schemas.ModelFile], summary="List the files of models and their states")(
+        list_models
+    )
+    if settings.admin_key:
+        app.post(
+            "/admin/reload",
+            response_model=schemas.Reloaded,
+            responses={403: ERRORS[403], 422: {"model": schemas.Reloaded}, 503: ERRORS[503]},
+            summary="Look for new, changed and removed files of models now; Authorization: Bearer KEY",
+        )(reload)
     app.get("/health", response_model=schemas.Status, summary="Liveness: 200 unless a restart is needed")(health)
-    app.get("/ready", response_model=schemas.Status, summary="Readiness: 200 while the service accepts requests")(ready)
+    app.get("/ready", response_model=schemas.Readiness, summary="Readiness: 200 while requests are accepted")(ready)
     app.get("/frontend/settings", summary="Settings for a web page: limits, keys, default languages")(frontend_settings)
     app.get("/metrics", summary="Prometheus metrics", response_class=Response)(prometheus)
     app.get("/spec", summary="This description, as OpenAPI")(spec)
@@ -215,6 +227,27 @@ async def list_languages(request: Request) -> Response:
     )
 
 
+async def list_models(request: Request) -> Response:
+    """`GET /models`."""
+    return JSONResponse(_registry(request).listed())
+
+
+async def reload(request: Request) -> Response:
+    """`POST /admin/reload`."""
+    key = schemas.api_key({}, request.headers.get("authorization"))
+    if not limits.is_accepted(key, [_service(request).settings.admin_key]):
+        return _error(403, "Invalid admin key")
+    try:
+        changes = await _registry(request).reload(at_once=True)
+    except (SettingsError, OSError) as error:
+        return _error(422, f"the models in service stay: {error}")
+    body = dataclasses.asdict(changes)
+    if not changes.failed:
+        return JSONResponse(body)
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in changes.failed.items())
+    return JSONResponse({"error": f"not taken into service: {reasons}", **body}, 422)
+
+
 async def health(request: Request) -> Response:
     """`GET /health`: an error if only a restart helps; fine while loading and draining."""
     problem = _service(request).unhealthy()
@@ -223,8 +256,10 @@ async def health(request: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """`GET /ready`: an error unless requests are accepted."""
-    problem = _service(request).not_ready()
-    return JSONResponse({"status": "ready"}) if problem is None else _error(503, problem, {"Retry-After": "5"})
+    service = _service(request)
+    problem = service.not_ready()
+    ready = {"status": "ready", "models": service.states()}
+    return JSONResponse(ready) if problem is None else _error(503, problem, {"Retry-After": "5"})
 
 
 async def frontend_settings(request: Request) -> Response:
@@ -269,10 +304,10 @@ async def _served(
                 fields = await read_fields(request, most_bytes or settings.max_body_bytes, request.app.state.bodies)
         except TimeoutError:
             raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
-        models = service.require()
         try:
-            async with asyncio.timeout_at(ends):
-                return JSONResponse(await _while_connected(request, work(request, fields, models)))
+            with service.require().held() as models:
+                async with asyncio.timeout_at(ends):
+                    return JSONResponse(await _while_connected(request, work(request, fields, models)))
         except TimeoutError:
             raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
     except ClientDisconnect:
@@ -294,10 +329,12 @@ def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
 
 async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any]:
     allowed = _admit(request, fields)
+    name = schemas.model_name(fields, models.files)
+    models = models.only(name)
     asked = schemas.check(fields, allowed, models.languages, models.routes)
     body = await answering.answer(asked, models, protecting=_service(request).settings.protect)
     _service(request).metrics.characters.inc(sum(map(len, asked.texts)))
-    return body
+    return body if name is None else {**body, "model": name}
 
 
 async def _detect(request: Request, fields: Fields, models: Models) -> list[dict[str, Any]]:
@@ -310,6 +347,7 @@ async def _detect(request: Request, fields: Fields, models: Models) -> list[dict
 async def _translate_file(request: Request, fields: Fields, models: Models) -> dict[str, str]:
     allowed = _admit(request, fields)
     settings = _service(request).settings
+    models = models.only(schemas.model_name(fields, models.files))
     file, source, target = schemas.check_file(fields, models.languages, models.routes)
     if len(file.content) > settings.max_file_bytes:
         raise TooLarge(f"Invalid request: the file is larger than {settings.max_file_bytes} bytes")
@@ -388,3 +426,11 @@ def _error(status: int, text: str, headers: dict[str, str] | None = None) -> Res
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def _registry(request: Request) -> Registry:
+    """Return the files in service. Raises Unavailable unless the service is ready."""
+    service = _service(request)
+    service.require()
+    assert service.registry is not None
+    return service.registry

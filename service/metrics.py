@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -34,6 +36,10 @@ class Metrics:
         self.waiting = Gauge("nmt_waiting_segments", "Segments waiting for a slot", registry=registry)
         self.active = Gauge("nmt_active_segments", "Segments being translated", registry=registry)
         self.ready = Gauge("nmt_ready", "1 while the service accepts requests, else 0", registry=registry)
+        self.model_loads = Counter("nmt_model_loads", "Models loaded and warmed up", ["model"], registry=registry)
+        self.model_failures = Counter(
+            "nmt_model_load_failures", "Files of models that could not be used", ["model"], registry=registry
+        )
 
     def stepped(self, active: int, seconds: float) -> None:
         """Count a decoding step with ``active`` segments that took ``seconds``."""
@@ -54,6 +60,24 @@ class Metrics:
         self.waiting.set_function(waiting)
         self.active.set_function(active)
         self.ready.set_function(ready)
+
+    def watch_models(self, states: Callable[[], Iterable[tuple[str, float, float, float]]]) -> None:
+        """Set the function that returns each model's name, 1 if it is loaded, its waiting and its active segments."""
+        names = {
+            "nmt_model_loaded": "1 while the model is in memory, else 0",
+            "nmt_model_waiting_segments": "Segments waiting for a slot",
+            "nmt_model_active_segments": "Segments being translated",
+        }
+
+        class Models(Collector):
+            def collect(self) -> Iterable[GaugeMetricFamily]:
+                families = [GaugeMetricFamily(name, text, labels=["model"]) for name, text in names.items()]
+                for model, *values in states():
+                    for family, value in zip(families, values, strict=True):
+                        family.add_metric([model], value)
+                return families
+
+        self.registry.register(Models())
 
     def page(self) -> bytes:
         """Return all values in Prometheus' text format."""

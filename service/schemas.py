@@ -173,6 +173,16 @@ def check_suggestion(fields: Fields, known: Collection[str], limits: RequestLimi
     return {**found, "source": str(fields["source"]), "target": str(fields["target"])}
 
 
+def model_name(fields: Fields, known: Collection[str]) -> str | None:
+    """Return the name of the model that is asked for; None without a choice. Raises BadRequest."""
+    name = fields.get("model")
+    if name is None or name == "":
+        return None
+    if not isinstance(name, str) or name not in known:
+        raise BadRequest(f"Invalid request: model parameter {_shown(name)} is not one of {', '.join(known)}")
+    return name
+
+
 def _check_languages(fields: Fields, source: str, target: str, known: Collection[str]) -> None:
     if source not in known and source != AUTO:
         raise BadRequest(f"{_shown(fields['source'])} is not supported")
@@ -271,6 +281,9 @@ class TranslateBody(BaseModel):
     deadline_ms: Annotated[
         int | None, Field(ge=1, le=MOST_DEADLINE_MS, description="milliseconds after which to answer with status 504")
     ] = None
+    model: Annotated[str | None, Field(description="name of a model of `/models`; default: the last exported one")] = (
+        None
+    )
     return_scores: Annotated[bool, Field(description="answer with `scores`; not for html")] = False
     return_tokens: Annotated[bool, Field(description="answer with `tokens`; not for html")] = False
     return_alignments: Annotated[bool, Field(description="answer with `alignments`; not for html")] = False
@@ -293,6 +306,9 @@ class FileBody(BaseModel):
     file: Annotated[str, Field(description="the file", json_schema_extra={"format": "binary"})]
     source: Annotated[str, Field(description="language code, or auto to detect it")]
     target: Annotated[str, Field(description="language code")]
+    model: Annotated[str | None, Field(description="name of a model of `/models`; default: the last exported one")] = (
+        None
+    )
     api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
 
 
@@ -340,6 +356,7 @@ class TranslateAnswer(BaseModel):
         str | list[str | None] | None,
         Field(description="the language in between, where no model translates the pair directly"),
     ] = None
+    model: Annotated[str | None, Field(description="only if a model was asked for by name")] = None
     scores: Annotated[Any, Field(description="confidences, 0 to 1: of the text, its alternatives, its words")] = None
     tokens: Annotated[Any, Field(description="subword pieces and their log-probabilities, for each segment")] = None
     alignments: Annotated[
@@ -363,6 +380,40 @@ class Status(BaseModel):
     """State of the service."""
 
     status: str
+
+
+class Readiness(Status):
+    """State of the service and of its models, by name."""
+
+    models: dict[str, str]
+
+
+class PairOfCodes(BaseModel):
+    """A source and a target language."""
+
+    source: str
+    target: str
+
+
+class ModelFile(BaseModel):
+    """An exported file, in service or not."""
+
+    name: Annotated[str, Field(description="of the file, without .pt")]
+    pairs: list[PairOfCodes]
+    default_for: Annotated[list[PairOfCodes], Field(description="pairs that it translates if no model is named")]
+    state: Literal["unloaded", "loading", "ready", "failed", "draining"]
+    exported: Annotated[str | None, Field(description="date and time, UTC")] = None
+    size_bytes: Annotated[int | None, Field(description="of the file")] = None
+    type: Annotated[str | None, Field(description="number type of its weights")] = None
+    error: Annotated[str | None, Field(description="why it, or a newer file of its name, cannot be used")] = None
+
+
+class Reloaded(BaseModel):
+    """What a reload did, by name of the model."""
+
+    loaded: list[str]
+    removed: list[str]
+    failed: Annotated[dict[str, str], Field(description="reasons")]
 
 
 class ErrorBody(BaseModel):

@@ -28,12 +28,13 @@ from nmt.errors import TranslationError
 from nmt.search.engine import ROWS, Engine, Hypothesis, Request, Result, SearchOptions
 from nmt.search.pool import EnginePool
 from nmt.search.request import SearchKeywords
-from nmt.text.cleaning import clean
+from nmt.text.cleaning import SPACE, clean
+from nmt.text.letter_case import as_sentence, is_title, is_upper
 from nmt.text.protected import protect
 from nmt.text.segments import Span, halve, split
 from nmt.text.special_ids import EOS, UNK
 from nmt.text.tokenizer import Tokenizer
-from nmt.translation import Candidate, Plan, Segment, SegmentTranslation, Translation, combine
+from nmt.translation import Candidate, Plan, Reading, Segment, SegmentTranslation, Translation, combine
 
 END_LABEL = "</s>"
 """label of the end of a sentence among source and target pieces"""
@@ -260,12 +261,12 @@ class Translator:
         Raises `TranslationError` for an unknown target language.
         """
         tag = self.tag(target_language)
-        known: dict[str, list[int]] = {}
+        known: dict[str, Reading] = {}
 
         def length(part: str) -> int:
             if part not in known:
-                known[part] = self.tokenizer.encode(clean(part))
-            return len(known[part])
+                known[part] = self.read(clean(part))
+            return len(known[part].ids)
 
         limit = max(1, self.max_source_pieces - len(tag))
         language = source_language or self.source_language
@@ -370,6 +371,16 @@ class Translator:
             best.truncated > 0,
         )
 
+    def read(self, text: str) -> Reading:
+        """Encode clean `text`; in ALL CAPS or Title Case as a sentence, if the vocabulary has fewer pieces for it."""
+        reading = Reading(text, tuple(self.tokenizer.encode(text)))
+        upper = is_upper(text)
+        if not (upper or is_title(text)):
+            return reading
+        sentence = as_sentence(text)
+        other = Reading(sentence, tuple(self.tokenizer.encode(sentence)), upper)
+        return min(reading, other, key=lambda one: (one.ids.count(UNK), len(one.ids)))
+
     def coverage(self, text: str) -> float:
         """Return the share of the pieces of `text` that are in the vocabulary, 0 to 1; 0 for no text."""
         ids = self.tokenizer.encode(clean(text))
@@ -381,27 +392,26 @@ class Translator:
         key: Hashable,
         tag: tuple[int, ...],
         options: SearchOptions,
-        known: dict[str, list[int]],
+        known: dict[str, Reading],
         *,
         halved: bool = False,
     ) -> Segment | None:
         """Encode a span as a segment; None if nothing of it is left after cleaning."""
         text = clean(span.text)
-        ids = known.get(span.text)
-        ids = self.tokenizer.encode(text) if ids is None else ids
-        return Segment(text, Request(key, (*tag, *ids, EOS), options), halved) if ids else None
+        reading = known.get(span.text) or self.read(text)
+        return Segment(text, reading, Request(key, (*tag, *reading.ids, EOS), options), halved) if reading.ids else None
 
     def _text(self, segment: Segment, hypothesis: Hypothesis) -> str:
-        if UNK not in hypothesis.ids:
-            return self.tokenizer.decode(hypothesis.ids)
-        return self.tokenizer.decode(hypothesis.ids, unknown=self._unknown_surfaces(segment, hypothesis))
+        unknown = self._unknown_surfaces(segment, hypothesis) if UNK in hypothesis.ids else ()
+        text = self.tokenizer.decode(hypothesis.ids, unknown=unknown)
+        return text.upper() if segment.reading.upper else text
 
     def _unknown_surfaces(self, segment: Segment, hypothesis: Hypothesis) -> list[str]:
         """Return for each unknown piece of a translation the source text that it attends to most.
 
         If the source has unknown pieces itself, only these are considered: they are what is most likely to be copied.
         """
-        ids, spans = self.tokenizer.encode_with_offsets(segment.text)
+        ids, spans = self.tokenizer.encode_with_offsets(segment.reading.text)
         shift = len(segment.request.src) - 1 - len(ids)  # a language tag stands before the text
         unknown = [i for i, index in enumerate(ids) if index == UNK] or list(range(len(ids)))
         surfaces: list[str] = []
@@ -415,12 +425,29 @@ class Translator:
                 surfaces.append(segment.text[begin:end].strip())
         return surfaces
 
+    def _source_pieces(self, segment: Segment) -> list[str]:
+        """Return the labels of a segment's pieces, in the letter case of its text."""
+        pieces = self.tokenizer.pieces(segment.request.src[:-1])
+        if segment.reading.text == segment.text:
+            return pieces
+        ids, spans = self.tokenizer.encode_with_offsets(segment.reading.text)
+        tags = len(pieces) - len(ids)
+        for n, (begin, end) in enumerate(spans, tags):
+            if ids[n - tags] != UNK:
+                space = SPACE * pieces[n].startswith(SPACE)
+                pieces[n] = space + segment.text[begin:end].lstrip()
+        return pieces
+
     def _detail(self, segment: Segment, text: str, hypothesis: Hypothesis) -> SegmentTranslation:
-        target = self.tokenizer.pieces(hypothesis.ids)
+        reading, target = segment.reading, self.tokenizer.pieces(hypothesis.ids)
+        if reading.upper:
+            target = [
+                piece if index == UNK else piece.upper() for piece, index in zip(target, hypothesis.ids, strict=True)
+            ]
         return SegmentTranslation(
             segment.text,
             text,
-            [*self.tokenizer.pieces(segment.request.src[:-1]), END_LABEL],
+            [*self._source_pieces(segment), END_LABEL],
             target + [END_LABEL] * (len(hypothesis.token_log_probs) - len(target)),
             hypothesis.token_log_probs,
             hypothesis.attention,

@@ -14,6 +14,7 @@ from nmt.errors import SearchError, TranslationError
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Hypothesis, Result, SearchOptions
 from nmt.search.request import SearchKeywords
+from nmt.text.alignment import align, piece_spans
 from nmt.text.cleaning import clean
 from nmt.text.special_ids import UNK
 from nmt.text.tokenizer import Tokenizer
@@ -75,6 +76,35 @@ def test_text_is_composed(translator: Translator) -> None:
 def test_unknown_characters_are_copied(translator: Translator, text: str) -> None:
     assert translate(translator, text).text == text
     assert UNK in tokenizer().encode(text)
+
+
+@pytest.mark.parametrize("text", ["THE QUICK FOX", "THE 你好 FOX 12!", "DER SPAß: THE DOG", "\U000f0000 THE DOG"])
+def test_capitals_are_read_as_a_sentence_and_written_as_capitals(translator: Translator, text: str) -> None:
+    (segment,) = translator.plan(text, GREEDY).parts
+    assert isinstance(segment, Segment)
+    assert segment.reading.text != text
+    assert len(segment.reading.ids) < len(tokenizer().encode(text))
+    translation = translate(translator, text)
+    assert translation.text == text.upper()
+    (detail,) = translation.segments
+    assert (detail.source, detail.text) == (text, text.upper())
+    spans = piece_spans(detail.source_pieces[:-1], text)
+    assert "".join(text[begin:end] for begin, end in spans) == text.replace(" ", "")
+    for word in align(text, translation.text, translation.segments)[:-1]:
+        assert text[word.source].upper() in word.text
+
+
+def test_titles_are_read_as_sentences(translator: Translator) -> None:
+    assert translate(translator, "The Quick Brown Fox Jumps").text == "The quick brown fox jumps"
+    assert translate(translator, "The Quick lazy Dog").text == "The Quick lazy Dog"
+
+
+def test_an_abbreviation_of_the_vocabulary_is_left_alone() -> None:
+    pieces = Tokenizer.train(["the USA and the UNO"] * 9 + TEXT.split("\n"), vocabulary=90)
+    engine = Engine(BeamSearch(CopyModel(pieces.vocabulary)).eval(), device=torch.device("cpu"))
+    (segment,) = Translator(pieces, engine, max_source_pieces=30).plan("USA", GREEDY).parts
+    assert isinstance(segment, Segment)
+    assert (segment.reading.text, segment.reading.upper) == ("USA", False)
 
 
 def test_unknown_words_of_a_word_model() -> None:

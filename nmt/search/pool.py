@@ -111,13 +111,16 @@ class EnginePool:
 
     def _run(self, requests: Sequence[Request], engines: int, progress: Progress) -> dict[Hashable, Result]:
         """Search `requests` with so many engines; return the results by key."""
+        engines = max(1, min(engines, len(requests)))
+        rows, threads = max(1, self._rows // engines), max(1, self.threads // engines)
+        if engines == 1:  # in this thread: to start one takes longer than a step
+            torch.set_num_threads(threads)
+            return {result.key: result for result in self._engine(rows).run(requests, progress)}
         # Longest first, as in `Engine.run`.
         waiting = deque(sorted(requests, key=lambda request: -len(request.src)))
-        engines = max(1, min(engines, len(requests)))
         outcomes: SimpleQueue[Outcome] = SimpleQueue()
         stop = threading.Event()
-        sizes = max(1, self._rows // engines), max(1, self.threads // engines)
-        arguments = (*sizes, waiting, outcomes, stop)
+        arguments = (rows, threads, waiting, outcomes, stop)
         workers = [threading.Thread(target=self._work, args=arguments, name=f"engine {i}") for i in range(engines)]
         results: dict[Hashable, Result] = {}
         try:
@@ -138,13 +141,16 @@ class EnginePool:
             torch.set_num_threads(self.threads)  # threads that are started later take the number that was set last
         return results
 
+    def _engine(self, rows: int) -> Engine:
+        return Engine(self._search, rows=rows, device=self._device, graphs=self._graphs)
+
     def _work(
         self, rows: int, threads: int, waiting: deque[Request], outcomes: SimpleQueue[Outcome], stop: threading.Event
     ) -> None:
         """Take requests from `waiting` while there is room for them, until there are none or `stop` is set."""
         try:
             set_own_threads(threads)
-            engine = Engine(self._search, rows=rows, device=self._device, graphs=self._graphs)
+            engine = self._engine(rows)
             while not stop.is_set():
                 # Some more than are decoded, so that they can join in groups.
                 while engine.load < rows + rows // 4 and waiting:

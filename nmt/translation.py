@@ -37,6 +37,8 @@ class Segment:
     """cleaned"""
     reading: Reading
     request: Request
+    keep_form: bool = True
+    """whether the translation is to end like the text"""
     halved: bool = False
     """whether it is half of a segment whose translation did not finish"""
 

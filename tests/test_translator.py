@@ -129,12 +129,31 @@ def test_one_long_word(translator: Translator) -> None:
     assert translate(translator, text).text == text
 
 
-def test_a_line_that_fits_is_one_segment(translator: Translator) -> None:
+def test_sentences_are_translated_one_by_one(translator: Translator) -> None:
     text = "the dog. the fox."
-    assert len(translate(translator, text).segments) == 1
-    split = translator.translate([text], GREEDY, split_sentences=True)[0]
+    split = translate(translator, text)
     assert [segment.source for segment in split.segments] == ["the dog.", "the fox."]
     assert split.text == text
+    whole = translator.translate([text], GREEDY, split_sentences=False)[0]
+    assert len(whole.segments) == 1
+
+
+@pytest.mark.parametrize("text", ["7", "1,250.50", "3.", "- 12 -", "*** 2 ***"])
+def test_numbers_alone_are_copied(translator: Translator, text: str) -> None:
+    translation = translate(translator, text)
+    assert (translation.text, translation.segments) == (text, ())
+
+
+def test_texts_without_letters_make_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are recognised before they are cut and encoded."""
+    monkeypatch.setattr("nmt.translator.split", None)
+    engineless = Translator(tokenizer(), max_source_pieces=30)
+    texts = ["...", "7", "1,250.5\n2", "", "\x00"]
+    steps = engineless.steps(texts, GREEDY)
+    assert next(steps) == []
+    with pytest.raises(StopIteration) as end:
+        steps.send([])
+    assert [translation.text for translation in end.value.value] == [*texts[:-1], ""]
 
 
 @settings(max_examples=60, deadline=None)

@@ -17,7 +17,16 @@ from __future__ import annotations
 _EXTRAS = {
     "": ("torch", "sentencepiece", "tqdm"),
     "train": ("numpy", "pydantic", "yaml", "sacrebleu", "sentencex", "tensorboard"),
-    "service": ("fastapi", "prometheus_client", "py3langid", "pydantic_settings", "python_multipart", "uvicorn"),
+    "service": (
+        "fastapi",
+        "httptools",
+        "prometheus_client",
+        "py3langid",
+        "pydantic_settings",
+        "python_multipart",
+        "uvicorn",
+        "uvloop",
+    ),
     "plot": ("matplotlib",),
 }
 EXTRA_OF = {module: extra for extra, modules in _EXTRAS.items() for module in modules}

@@ -220,6 +220,8 @@ class Config(Section):
         """Return twelve hexadecimal digits that identify this config, independent of folders and hardware."""
         elsewhere: Any = {"data": {"root", "cache"}, "training": {"device", "threads", "log_every"}}
         values = self.model_dump(mode="json", exclude=elsewhere)
+        if not self.data.augment:  # a later key: digests of published results stay
+            del values["data"]["augment"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -19,18 +19,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from tqdm import tqdm
 
 from nmt.artifact import ZIP_MAGIC, Artifact
 from nmt.cli.model_options import (
+    TextKeywords,
     add_model_arguments,
     add_search_arguments,
     file_arguments,
     language_arguments,
     search_keywords,
     show_progress,
+    text_arguments,
+    text_keywords,
 )
 from nmt.cli.parser import Parser, positive
 from nmt.corpus.reading import read_lines, read_pair
@@ -106,10 +109,11 @@ def translate(
     *,
     source_language: str = "",
     target_language: str = "",
+    **text: Unpack[TextKeywords],
 ) -> tuple[list[Translation], float]:
     """Translate `lines` with a progress bar on a terminal; returns the translations and the seconds taken."""
     translator.translate(  # the first calls compile, so not timed
-        lines[:2], search, source_language=source_language, target_language=target_language
+        lines[:2], search, source_language=source_language, target_language=target_language, **text
     )
     found: list[Translation] = []
     began = time.monotonic()
@@ -122,6 +126,7 @@ def translate(
                 source_language=source_language,
                 target_language=target_language,
                 progress=partial(show_progress, bar, begin, len(chunk)),
+                **text,
             )
     return found, time.monotonic() - began
 
@@ -141,6 +146,7 @@ def build_parser() -> Parser:
     parser.add_argument("--samples", type=positive, default=1000, metavar="N", help="resampled test sets for --compare")
     parser.add_argument("--json", action="store_true", help="print JSON")
     language_arguments(parser)
+    text_arguments(parser)
     add_search_arguments(parser)
     return parser
 
@@ -155,7 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     translator = _translator(model, options)
     search = translator.search_options(**search_keywords(options))
     languages = {"source_language": options.source, "target_language": options.target}
-    found, seconds = translate(translator, text.src, search, **languages)
+    switches = text_keywords(options)
+    found, seconds = translate(translator, text.src, search, **languages, **switches)
     hypotheses = [" ".join(translation.text.split("\n")) for translation in found]
     if options.output:
         with atomic_write(options.output) as file:
@@ -171,6 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "src": str(options.src),
         "ref": str(options.ref),
         "search": asdict(search),
+        "text": switches,
         "scores": {name: asdict(value) for name, value in scores.items()},
         "sentences": len(hypotheses),
         "seconds": round(seconds, 3),
@@ -181,7 +189,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.compare:
         if others is None:
             other = _translator(load_from(options, options.compare), options)
-            translations, _ = translate(other, text.src, other.search_options(**search_keywords(options)), **languages)
+            other_search = other.search_options(**search_keywords(options))
+            translations, _ = translate(other, text.src, other_search, **languages, **switches)
             others = [" ".join(translation.text.split("\n")) for translation in translations]
         found_comparison = compare(hypotheses, others, text.tgt, options.samples)
         result["compare"] = {"other": str(options.compare), **{k: asdict(v) for k, v in found_comparison.items()}}

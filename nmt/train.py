@@ -188,7 +188,12 @@ def endless_batches(config: Config, corpus: PreparedCorpus, sampler: BucketSampl
     """Yield the batches of one epoch after another, from the sampler's position on."""
     while True:
         yield from train_batches(
-            corpus.train, sampler, corpus.tokenizer, sample_alpha=config.data.sampling, seed=config.training.seed
+            corpus.train,
+            sampler,
+            corpus.tokenizer,
+            sample_alpha=config.data.sampling,
+            augment=config.data.augment,
+            seed=config.training.seed,
         )
 
 

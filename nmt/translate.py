@@ -31,11 +31,14 @@ from nmt.cli.model_options import (
     language_arguments,
     search_keywords,
     show_progress,
+    text_arguments,
+    text_keywords,
 )
 from nmt.cli.parser import Parser, positive
 from nmt.errors import NMTError, TranslationError
 from nmt.loading import load_from, pool_for
 from nmt.plot import draw_alignment
+from nmt.text.protected import lost
 from nmt.translation import Translation
 from nmt.translator import Translator
 
@@ -126,11 +129,11 @@ def build_parser() -> Parser:
     parser.add_argument("--nbest", type=positive, default=1, metavar="N", help="translations per line")
     parser.add_argument("--scores", action="store_true", help="append a tab and the score to each line")
     parser.add_argument("--alignments", action="store_true", help="draw the attention below each translation")
-    parser.add_argument("--split-sentences", action="store_true", help="translate the sentences of a line separately")
     parser.add_argument(
         "--window", type=positive, default=WINDOW_LINES, metavar="N", help="most lines read before translating them"
     )
     language_arguments(parser)
+    text_arguments(parser)
     add_search_arguments(parser)
     return parser
 
@@ -150,15 +153,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         bar = stack.enter_context(tqdm(unit=" lines", disable=not show_bar, leave=False, file=sys.stderr))
         width = os.get_terminal_size().columns if sys.stdout.isatty() else 100
         began, count = time.monotonic(), 0
+        lacking, first = 0, ""
         for lines in windows(source, options.window):
             texts, error = decode(lines, name, count + 1)
             for translation in translator.translate(
                 texts,
                 search,
-                split_sentences=options.split_sentences,
                 source_language=options.source,
                 target_language=options.target,
                 progress=partial(show_progress, bar, count, len(texts)),
+                **text_keywords(options),
             ):
                 shown = present(
                     count,
@@ -170,11 +174,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 )
                 sink.write(f"{shown}\n".encode())
                 count += 1
+                if options.protect_parts and (absent := lost(translation.source, translation.text)):
+                    lacking += 1
+                    first = first or f"line {count}: {absent[0]}"
                 if translation.truncated:
                     tqdm.write(f"warning: {name}: line {count}: truncated at the length limit", sys.stderr)
             sink.flush()
             if error:
                 raise error
+        if lacking:
+            bar.close()
+            print(f"note: {lacking} lines lack a number of their source (first: {first})", file=sys.stderr)
         if not typed:
             bar.close()
             seconds = time.monotonic() - began

@@ -19,12 +19,26 @@ from nmt.text.protected import Protected, is_restored, restore, restore_text
 
 
 @dataclass(frozen=True)
+class Reading:
+    """A clean text as the model reads it."""
+
+    text: str
+    """of the length of the clean text, but maybe in another letter case"""
+    ids: tuple[int, ...]
+    upper: bool = False
+    """whether the translation is to be in capitals"""
+
+
+@dataclass(frozen=True)
 class Segment:
     """A part of the text that is translated as one sentence."""
 
     text: str
     """cleaned"""
+    reading: Reading
     request: Request
+    keep_form: bool = True
+    """whether the translation is to end like the text"""
     halved: bool = False
     """whether it is half of a segment whose translation did not finish"""
 

@@ -29,12 +29,14 @@ from nmt.errors import TranslationError
 from nmt.search.engine import ROWS, Engine, Hypothesis, Request, Result, SearchOptions
 from nmt.search.pool import EnginePool
 from nmt.search.request import SearchKeywords
-from nmt.text.cleaning import clean
+from nmt.text.cleaning import SPACE, clean
+from nmt.text.form import end_like, unwrap
+from nmt.text.letter_case import as_sentence, is_title, is_upper
 from nmt.text.protected import protect
-from nmt.text.segments import Span, halve, split
+from nmt.text.segments import halve, is_translatable, split
 from nmt.text.special_ids import EOS, UNK
 from nmt.text.tokenizer import Tokenizer
-from nmt.translation import Candidate, Plan, Segment, SegmentTranslation, Translation, combine
+from nmt.translation import Candidate, Plan, Reading, Segment, SegmentTranslation, Translation, combine
 
 END_LABEL = "</s>"
 """label of the end of a sentence among source and target pieces"""
@@ -142,10 +144,11 @@ class Translator:
         texts: str,
         options: SearchOptions | None = None,
         *,
-        split_sentences: bool = False,
+        split_sentences: bool = True,
         source_language: str = "",
         target_language: str = "",
-        protect_parts: bool = False,
+        protect_parts: bool = True,
+        keep_form: bool = True,
         progress: Callable[[float], object] | None = None,
         **search: Unpack[SearchKeywords],
     ) -> Translation: ...
@@ -156,10 +159,11 @@ class Translator:
         texts: Sequence[str],
         options: SearchOptions | None = None,
         *,
-        split_sentences: bool = False,
+        split_sentences: bool = True,
         source_language: str = "",
         target_language: str = "",
-        protect_parts: bool = False,
+        protect_parts: bool = True,
+        keep_form: bool = True,
         progress: Callable[[float], object] | None = None,
         **search: Unpack[SearchKeywords],
     ) -> list[Translation]: ...
@@ -169,21 +173,23 @@ class Translator:
         texts: str | Sequence[str],
         options: SearchOptions | None = None,
         *,
-        split_sentences: bool = False,
+        split_sentences: bool = True,
         source_language: str = "",
         target_language: str = "",
-        protect_parts: bool = False,
+        protect_parts: bool = True,
+        keep_form: bool = True,
         progress: Callable[[float], object] | None = None,
         **search: Unpack[SearchKeywords],
     ) -> Translation | list[Translation]:
         """Translate one text, or a list of texts in order.
 
         The search is the model's default with the keywords of `search_options` (beam, n_best, length_penalty, ...), or
-        exactly `options`. split_sentences: translate each sentence of a line by itself, not only those of lines that
+        exactly `options`. split_sentences: translate each sentence of a line by itself; False: only those of lines that
         are too long. target_language: a code, needed if the model has several. protect_parts: carry placeholders, tags,
-        addresses and numbers over unharmed, see `nmt.text.protected`. progress: called with the share of the segments
-        that is done, 0 to 1. Raises `TranslationError` if the model fails on a text or does not translate to the
-        language, and `SearchError` for a value out of range.
+        addresses and numbers over unharmed, see `nmt.text.protected`. keep_form: capitals, outer quotation marks and
+        the mark at the end as in the source, see `nmt.text.form` and `nmt.text.letter_case`. progress: called with the
+        share of the segments that is done, 0 to 1. Raises `TranslationError` if the model fails on a text or does not
+        translate to the language, and `SearchError` for a value out of range.
         """
         if self.engine is None:
             raise ValueError("translate needs an engine; give Translator one")
@@ -203,6 +209,7 @@ class Translator:
             given if protected is None else [one.text for one in protected],
             options or self.search_options(**search),
             split_sentences=split_sentences,
+            keep_form=keep_form,
             source_language=source_language,
             target_language=target_language,
         )
@@ -223,7 +230,8 @@ class Translator:
         texts: Sequence[str],
         options: SearchOptions,
         *,
-        split_sentences: bool = False,
+        split_sentences: bool = True,
+        keep_form: bool = True,
         source_language: str = "",
         target_language: str = "",
     ) -> Steps:
@@ -236,6 +244,7 @@ class Translator:
                 text,
                 options,
                 split_sentences=split_sentences,
+                keep_form=keep_form,
                 source_language=source_language,
                 target_language=target_language,
             )
@@ -248,7 +257,8 @@ class Translator:
         text: str,
         options: SearchOptions,
         *,
-        split_sentences: bool = False,
+        split_sentences: bool = True,
+        keep_form: bool = True,
         source_language: str = "",
         target_language: str = "",
     ) -> list[Steps]:
@@ -257,6 +267,7 @@ class Translator:
             text,
             options,
             split_sentences=split_sentences,
+            keep_form=keep_form,
             source_language=source_language,
             target_language=target_language,
         )
@@ -275,32 +286,37 @@ class Translator:
         text: str,
         options: SearchOptions,
         *,
-        split_sentences: bool = False,
+        split_sentences: bool = True,
+        keep_form: bool = True,
         source_language: str = "",
         target_language: str = "",
     ) -> Plan:
-        """Cut `text` into segments and encode them; a line that the model can take stays whole by default.
+        """Cut `text` into segments and encode them.
 
         Raises `TranslationError` for an unknown target language.
         """
         tag = self.tag(target_language)
-        known: dict[str, list[int]] = {}
+        if not is_translatable(text):
+            return Plan(text, (_CONTROL.sub("", text),), (), options, (text,))
+        known: dict[str, Reading] = {}
 
         def length(part: str) -> int:
             if part not in known:
-                known[part] = self.tokenizer.encode(clean(part))
-            return len(known[part])
+                known[part] = self.read(clean(part), keep_form)
+            return len(known[part].ids)
 
         limit = max(1, self.max_source_pieces - len(tag))
         language = source_language or self.source_language
         spans = split(text, limit, length, split_sentences=split_sentences, language=language)
         key = next(_serial)
-        parts: list[str | Segment] = []
+        pairs: list[tuple[str | Segment, str]] = []  # each part, and its text in the source
         for n, span in enumerate(spans):
-            part = self._segment(span, (key, n), tag, options, known) if span.translate else ""
-            parts.append(part or _CONTROL.sub("", span.text))
+            before, core, after = unwrap(span.text) if span.translate and keep_form else ("", span.text, "")
+            part = self._segment(core, (key, n), tag, options, known, keep_form) if span.translate else None
+            pairs += [(before, before), (part or _CONTROL.sub("", core), core), (after, after)]
+        parts, sources = zip(*(pair for pair in pairs if any(pair)), strict=True)
         requests = tuple(part.request for part in parts if isinstance(part, Segment))
-        return Plan(text, tuple(parts), requests, options, tuple(span.text for span in spans))
+        return Plan(text, parts, requests, options, sources)
 
     def tag(self, target: str) -> tuple[int, ...]:
         """Return the tag pieces that a source for the language `target` (a code, or "") begins with, often none.
@@ -322,6 +338,8 @@ class Translator:
 
         The requests of the new plan are those of the halves: search them, then `join` with the old and new results.
         """
+        if not plan.requests:
+            return None
         parts: list[str | Segment] = []
         sources: list[str] = []
         requests: list[Request] = []
@@ -351,7 +369,7 @@ class Translator:
             return None
         tag = segment.request.src[:1] if self.target_tags else ()
         first, second = (
-            self._segment(Span(half, True), (segment.request.key, n), tag, options, {}, halved=True)
+            self._segment(half, (segment.request.key, n), tag, options, {}, segment.keep_form, halved=True)
             for n, half in enumerate(texts)
         )
         if first is None or second is None:
@@ -363,6 +381,8 @@ class Translator:
 
         Raises `TranslationError` if one of the searches failed.
         """
+        if not plan.requests:
+            return Translation(plan.source, "".join(part for part in plan.parts if isinstance(part, str)), 1.0, 0.0, ())
         segments: list[SegmentTranslation] = []
         whole = [Candidate("", 0, 0.0, 0, 0.0)]  # the best translations of the text so far, best first
         begins = set(plan.edges())
@@ -405,6 +425,16 @@ class Translator:
             tuple(edges) or ((0, 0, 0),),
         )
 
+    def read(self, text: str, keep_form: bool = True) -> Reading:
+        """Encode clean `text`; in ALL CAPS or Title Case as a sentence, if the vocabulary has fewer pieces for it."""
+        reading = Reading(text, tuple(self.tokenizer.encode(text)))
+        upper = is_upper(text)
+        if not keep_form or not (upper or is_title(text)):
+            return reading
+        sentence = as_sentence(text)
+        other = Reading(sentence, tuple(self.tokenizer.encode(sentence)), upper)
+        return min(reading, other, key=lambda one: (one.ids.count(UNK), len(one.ids)))
+
     def coverage(self, text: str) -> float:
         """Return the share of the pieces of `text` that are in the vocabulary, 0 to 1; 0 for no text."""
         ids = self.tokenizer.encode(clean(text))
@@ -412,31 +442,33 @@ class Translator:
 
     def _segment(
         self,
-        span: Span,
+        raw: str,
         key: Hashable,
         tag: tuple[int, ...],
         options: SearchOptions,
-        known: dict[str, list[int]],
+        known: dict[str, Reading],
+        keep_form: bool,
         *,
         halved: bool = False,
     ) -> Segment | None:
-        """Encode a span as a segment; None if nothing of it is left after cleaning."""
-        text = clean(span.text)
-        ids = known.get(span.text)
-        ids = self.tokenizer.encode(text) if ids is None else ids
-        return Segment(text, Request(key, (*tag, *ids, EOS), options), halved) if ids else None
+        """Encode a raw text as a segment; None if nothing of it is left after cleaning."""
+        text = clean(raw)
+        reading = known.get(raw) or self.read(text, keep_form)
+        request = Request(key, (*tag, *reading.ids, EOS), options)
+        return Segment(text, reading, request, keep_form, halved) if reading.ids else None
 
     def _text(self, segment: Segment, hypothesis: Hypothesis) -> str:
-        if UNK not in hypothesis.ids:
-            return self.tokenizer.decode(hypothesis.ids)
-        return self.tokenizer.decode(hypothesis.ids, unknown=self._unknown_surfaces(segment, hypothesis))
+        unknown = self._unknown_surfaces(segment, hypothesis) if UNK in hypothesis.ids else ()
+        text = self.tokenizer.decode(hypothesis.ids, unknown=unknown)
+        text = text.upper() if segment.reading.upper else text
+        return end_like(segment.text, text) if segment.keep_form else text
 
     def _unknown_surfaces(self, segment: Segment, hypothesis: Hypothesis) -> list[str]:
         """Return for each unknown piece of a translation the source text that it attends to most.
 
         If the source has unknown pieces itself, only these are considered: they are what is most likely to be copied.
         """
-        ids, spans = self.tokenizer.encode_with_offsets(segment.text)
+        ids, spans = self.tokenizer.encode_with_offsets(segment.reading.text)
         shift = len(segment.request.src) - 1 - len(ids)  # a language tag stands before the text
         unknown = [i for i, index in enumerate(ids) if index == UNK] or list(range(len(ids)))
         surfaces: list[str] = []
@@ -450,12 +482,29 @@ class Translator:
                 surfaces.append(segment.text[begin:end].strip())
         return surfaces
 
+    def _source_pieces(self, segment: Segment) -> list[str]:
+        """Return the labels of a segment's pieces, in the letter case of its text."""
+        pieces = self.tokenizer.pieces(segment.request.src[:-1])
+        if segment.reading.text == segment.text:
+            return pieces
+        ids, spans = self.tokenizer.encode_with_offsets(segment.reading.text)
+        tags = len(pieces) - len(ids)
+        for n, (begin, end) in enumerate(spans, tags):
+            if ids[n - tags] != UNK:
+                space = SPACE * pieces[n].startswith(SPACE)
+                pieces[n] = space + segment.text[begin:end].lstrip()
+        return pieces
+
     def _detail(self, segment: Segment, text: str, hypothesis: Hypothesis) -> SegmentTranslation:
-        target = self.tokenizer.pieces(hypothesis.ids)
+        reading, target = segment.reading, self.tokenizer.pieces(hypothesis.ids)
+        if reading.upper:
+            target = [
+                piece if index == UNK else piece.upper() for piece, index in zip(target, hypothesis.ids, strict=True)
+            ]
         return SegmentTranslation(
             segment.text,
             text,
-            [*self.tokenizer.pieces(segment.request.src[:-1]), END_LABEL],
+            [*self._source_pieces(segment), END_LABEL],
             target + [END_LABEL] * (len(hypothesis.token_log_probs) - len(target)),
             hypothesis.token_log_probs,
             hypothesis.attention,

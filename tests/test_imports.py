@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("nmt.translator",),
     ("nmt.train",),
     ("nmt.starter",),
-    ("nmt.translate", "nmt.evaluate", "nmt.score", "nmt.demo", "nmt.experiments"),
+    ("nmt.translate", "nmt.evaluate", "nmt.perturb", "nmt.score", "nmt.demo", "nmt.experiments"),
 )
 TRAINING = ("nmt.model", "nmt.corpus", "nmt.training", "nmt.config", "nmt.train")
 # What the service may name, and what the exported file needs at run time: these and all that they import.

@@ -234,7 +234,7 @@ def test_one_target_needs_no_tag_and_both_ways_need_two(folder: Path) -> None:
 @pytest.mark.parametrize("kind", ["bpe", "unigram"])
 def test_a_sampled_segmentation_keeps_the_tag(folder: Path, kind: Any) -> None:
     corpus = prepare(settings_of(folder, *ONE_TO_TWO, units=kind, vocabulary=60), folder / "cache")
-    sampled = corpus.train.sample(corpus.tokenizer, 0.3, seed=5)
+    sampled = corpus.train.vary(corpus.tokenizer, 5, alpha=0.3)
     assert not np.array_equal(sampled.source.ids, corpus.train.source.ids)
     assert sampled.parts == corpus.train.parts
     for row in range(len(sampled)):

@@ -14,6 +14,7 @@ from nmt.errors import SearchError, TranslationError
 from nmt.search.beam import BeamSearch
 from nmt.search.engine import Engine, Hypothesis, Result, SearchOptions
 from nmt.search.request import SearchKeywords
+from nmt.text.alignment import align, piece_spans
 from nmt.text.cleaning import clean
 from nmt.text.special_ids import UNK
 from nmt.text.tokenizer import Tokenizer
@@ -77,6 +78,35 @@ def test_unknown_characters_are_copied(translator: Translator, text: str) -> Non
     assert UNK in tokenizer().encode(text)
 
 
+@pytest.mark.parametrize("text", ["THE QUICK FOX", "THE 你好 FOX 12!", "DER SPAß: THE DOG", "\U000f0000 THE DOG"])
+def test_capitals_are_read_as_a_sentence_and_written_as_capitals(translator: Translator, text: str) -> None:
+    (segment,) = translator.plan(text, GREEDY).parts
+    assert isinstance(segment, Segment)
+    assert segment.reading.text != text
+    assert len(segment.reading.ids) < len(tokenizer().encode(text))
+    translation = translate(translator, text)
+    assert translation.text == text.upper()
+    (detail,) = translation.segments
+    assert (detail.source, detail.text) == (text, text.upper())
+    spans = piece_spans(detail.source_pieces[:-1], text)
+    assert "".join(text[begin:end] for begin, end in spans) == text.replace(" ", "")
+    for word in align(text, translation.text, translation.segments)[:-1]:
+        assert text[word.source].upper() in word.text
+
+
+def test_titles_are_read_as_sentences(translator: Translator) -> None:
+    assert translate(translator, "The Quick Brown Fox Jumps").text == "The quick brown fox jumps"
+    assert translate(translator, "The Quick lazy Dog").text == "The Quick lazy Dog"
+
+
+def test_an_abbreviation_of_the_vocabulary_is_left_alone() -> None:
+    pieces = Tokenizer.train(["the USA and the UNO"] * 9 + TEXT.split("\n"), vocabulary=90)
+    engine = Engine(BeamSearch(CopyModel(pieces.vocabulary)).eval(), device=torch.device("cpu"))
+    (segment,) = Translator(pieces, engine, max_source_pieces=30).plan("USA", GREEDY).parts
+    assert isinstance(segment, Segment)
+    assert (segment.reading.text, segment.reading.upper) == ("USA", False)
+
+
 def test_unknown_words_of_a_word_model() -> None:
     words = Tokenizer.train(TEXT.split("\n") * 3, vocabulary=20, kind="word")
     engine = Engine(BeamSearch(CopyModel(words.vocabulary)).eval(), device=torch.device("cpu"))
@@ -99,12 +129,31 @@ def test_one_long_word(translator: Translator) -> None:
     assert translate(translator, text).text == text
 
 
-def test_a_line_that_fits_is_one_segment(translator: Translator) -> None:
+def test_sentences_are_translated_one_by_one(translator: Translator) -> None:
     text = "the dog. the fox."
-    assert len(translate(translator, text).segments) == 1
-    split = translator.translate([text], GREEDY, split_sentences=True)[0]
+    split = translate(translator, text)
     assert [segment.source for segment in split.segments] == ["the dog.", "the fox."]
     assert split.text == text
+    whole = translator.translate([text], GREEDY, split_sentences=False)[0]
+    assert len(whole.segments) == 1
+
+
+@pytest.mark.parametrize("text", ["7", "1,250.50", "3.", "- 12 -", "*** 2 ***"])
+def test_numbers_alone_are_copied(translator: Translator, text: str) -> None:
+    translation = translate(translator, text)
+    assert (translation.text, translation.segments) == (text, ())
+
+
+def test_texts_without_letters_make_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are recognised before they are cut and encoded."""
+    monkeypatch.setattr("nmt.translator.split", None)
+    engineless = Translator(tokenizer(), max_source_pieces=30)
+    texts = ["...", "7", "1,250.5\n2", "", "\x00"]
+    steps = engineless.steps(texts, GREEDY)
+    assert next(steps) == []
+    with pytest.raises(StopIteration) as end:
+        steps.send([])
+    assert [translation.text for translation in end.value.value] == [*texts[:-1], ""]
 
 
 @settings(max_examples=60, deadline=None)
@@ -339,7 +388,7 @@ def by_units(translator: Translator, text: str, options: SearchOptions) -> list[
 @given(ODD)
 def test_the_units_of_a_text_are_its_translation(text: str) -> None:
     translator = make()
-    whole = translator.translate([text], SearchOptions(beam=2), split_sentences=True)[0]
+    whole = translator.translate([text], SearchOptions(beam=2), protect_parts=False)[0]
     units = by_units(translator, text, SearchOptions(beam=2))
     assert [(unit.source, unit.text) for unit in whole.units()] == [(unit.source, unit.text) for unit in units]
     assert "".join(unit.source for unit in units) == text

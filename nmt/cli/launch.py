@@ -23,7 +23,7 @@ from nmt.errors import EXTRA_OF, MissingPackageError
 from nmt.openmp import choose_waiting
 
 TRAINING = ("nmt.train", "nmt.starter", "nmt.experiments.__main__")
-TRANSLATION = ("nmt.translate", "nmt.evaluate", "nmt.score", "nmt.export")
+TRANSLATION = ("nmt.translate", "nmt.evaluate", "nmt.perturb", "nmt.score", "nmt.export")
 
 
 def launch(command: str) -> int:

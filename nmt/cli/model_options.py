@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, TypedDict, cast
 
 from nmt import artifact
 from nmt.cli.parser import positive
@@ -23,6 +23,14 @@ SEARCH_HELP = {
     "stop_at": "complete hypotheses at which a search ends, faster (default: 0, until none can be better)",
     "no_repeat_ngram": "forbid a second occurrence of any n-gram of this size, 0 is off (default: 0)",
 }
+
+
+class TextKeywords(TypedDict):
+    """How a text is treated."""
+
+    split_sentences: bool
+    protect_parts: bool
+    keep_form: bool
 
 
 class Bar(Protocol):
@@ -81,6 +89,26 @@ def language_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options for models of several languages."""
     parser.add_argument("--source", default="", metavar="CODE", help="source language, for sentence splitting")
     parser.add_argument("--target", default="", metavar="CODE", help="target language, if the model has several")
+
+
+TEXT_HELP = {
+    "split_sentences": "translate each sentence of a line by itself (on by default)",
+    "protect_parts": "carry placeholders, tags, addresses and numbers over unharmed (on by default)",
+    "keep_form": "capitals, outer quotation marks and the mark at the end as in the source (on by default)",
+}
+
+
+def text_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the switches of how a text is treated, which are those of `Translator.translate`."""
+    group = parser.add_argument_group("text")
+    for name, text in TEXT_HELP.items():
+        option = "--" + name.replace("_", "-")
+        group.add_argument(option, action=argparse.BooleanOptionalAction, default=True, help=text)
+
+
+def text_keywords(options: argparse.Namespace) -> TextKeywords:
+    """Return the switches of a command line, for `Translator.translate`."""
+    return cast(TextKeywords, {name: getattr(options, name) for name in TEXT_HELP})
 
 
 def file_arguments(names: Sequence[str], parser: argparse.ArgumentParser) -> None:

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nmt.corpus.prepared import Pieces, Split
+from nmt.corpus.prepared import NO_AUGMENT, Pieces, Split, offsets
 from nmt.corpus.seeds import derive_seed
+from nmt.corpus.settings import Augment
 from nmt.device import upload
 from nmt.errors import CheckpointError, CorpusError
 from nmt.text.special_ids import BOS, EOS, PAD
@@ -87,11 +88,6 @@ class Batch:
             upload(tensor, torch.device(device)) for tensor in (self.src, self.src_lengths, self.tgt, self.tgt_lengths)
         )
         return replace(self, src=src, src_lengths=src_lengths, tgt=tgt, tgt_lengths=tgt_lengths)
-
-
-def offsets(lengths: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where each sentence of these lengths (B,) begins in their concatenation, and its end: (B + 1,)."""
-    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 def padded(pieces: Pieces, before: int = 0) -> NDArray[np.int64]:
@@ -174,7 +170,7 @@ class BucketSampler:
         self._known_size = 0
 
     def set_lengths(self, lengths: Lengths) -> None:
-        """Use other lengths, from a sampled segmentation of the same sentences, starting with the current epoch."""
+        """Use other lengths, from another segmentation of the same sentences, starting with the current epoch."""
         if len(lengths[0]) != len(self._lengths[0]):
             raise ValueError(f"{len(lengths[0])} lengths for {len(self._lengths[0])} sentences")
         self._lengths = lengths
@@ -219,7 +215,7 @@ class BucketSampler:
                 )
         self.epoch, self.position = state["epoch"], state["position"]
         self._forget()
-        # With a sampled segmentation the batches are not known before set_lengths, but the schedule needs their number.
+        # When the split varies the batches are not known before set_lengths, but the schedule needs their number.
         self._known_size = state["batches"]
 
     def _forget(self) -> None:
@@ -274,15 +270,22 @@ def _fill_up(batches: list[NDArray[np.int64]], world: int) -> list[NDArray[np.in
 
 
 def train_batches(
-    split: Split, sampler: BucketSampler, tokenizer: Tokenizer, *, sample_alpha: float = 0.0, seed: int = 0
+    split: Split,
+    sampler: BucketSampler,
+    tokenizer: Tokenizer,
+    *,
+    sample_alpha: float = 0.0,
+    augment: Augment = NO_AUGMENT,
+    seed: int = 0,
 ) -> Iterator[Batch]:
     """Yield the batches of the sampler's current epoch, from its position to the end.
 
-    With `sample_alpha` > 0 the split gets a new random segmentation for the epoch (a pure function of `seed` and the
-    epoch), and the batches are made by the new lengths.
+    With `sample_alpha` > 0 the split gets a new random segmentation for the epoch, with `augment` other changed pairs
+    (a pure function of `seed` and the epoch), and the batches are made by the new lengths.
     """
-    if sample_alpha > 0:
-        split = split.sample(tokenizer, sample_alpha, derive_seed("segmentation", seed, sampler.epoch))
+    if sample_alpha > 0 or augment:
+        seed = derive_seed("segmentation", seed, sampler.epoch)
+        split = split.vary(tokenizer, seed, alpha=sample_alpha, augment=augment)
         sampler.set_lengths(split.lengths)
     for indices in sampler:
         yield make_batch(split, indices)
@@ -298,11 +301,4 @@ def ordered_batches(split: Split, *, batch_tokens: int, max_sentences: int | Non
 
 def make_batch(split: Split, indices: NDArray[np.int64]) -> Batch:
     """Return the batch of the pairs with these indices (B,), in this order."""
-    return Batch.from_pieces(chosen(split.source, indices), chosen(split.target, indices))
-
-
-def chosen(pieces: Pieces, indices: NDArray[np.int64]) -> Pieces:
-    """Return the sentences with these indices (B,), in this order."""
-    lengths = pieces.lengths[indices]
-    starts = offsets(lengths)
-    return Pieces(pieces.ids[np.arange(starts[-1]) + np.repeat(pieces.starts[indices] - starts[:-1], lengths)], starts)
+    return Batch.from_pieces(split.source.take(indices), split.target.take(indices))

@@ -23,6 +23,7 @@ import numpy as np
 import sentencepiece
 from numpy.typing import NDArray
 
+from nmt.corpus.augment import vary
 from nmt.corpus.prepared import (
     FORMAT,
     Part,
@@ -96,12 +97,13 @@ def content_hash(settings: CorpusSettings) -> str:
 
     Raises `CorpusError` for a file that is missing or cannot be read.
     """
-    text = {*Direction.model_fields, "directions", "root"}
+    text = {*Direction.model_fields, "directions", "root", "augment"}
     values: dict[str, Any] = {name: getattr(settings, name) for name in CorpusSettings.model_fields if name not in text}
     values["directions"] = [
         [direction.pair, [[_digest(path, settings.root) for path in paths] for paths in _all_files(settings, number)]]
         for number, direction in enumerate(settings.all_directions)
     ]
+    values["augment"] = settings.augment.model_dump()  # the vocabulary depends on it
     values |= {"format": FORMAT, "sentencepiece": sentencepiece.__version__}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
@@ -132,7 +134,7 @@ def _build(settings: CorpusSettings, folder: Path, log: Log) -> None:
     train, held_out = clean_and_split(settings, report)
     log(f"corpus: training the tokenizer on {len(train):,} pairs ({settings.vocabulary:,} {settings.units} pieces)")
     tokenizer = Tokenizer.train(
-        (text for pair in train for text in (pair.src, pair.tgt)),
+        _texts(train, settings),
         vocabulary=settings.vocabulary,
         kind=settings.units,
         languages=settings.tags,
@@ -151,6 +153,14 @@ def _build(settings: CorpusSettings, folder: Path, log: Log) -> None:
         report.unknown[name] = sum(int(np.count_nonzero(side.ids == UNK)) for side in (split.source, split.target))
     write_prepared(folder, tokenizer, report, splits)
     log(str(report))
+
+
+def _texts(train: Sequence[Pair], settings: CorpusSettings) -> Iterable[str]:
+    """Yield the text of an epoch, on which the tokenizer is trained: so lower case has pieces of its own."""
+    source, target = [pair.src for pair in train], [pair.tgt for pair in train]
+    changed = vary(source, target, settings.augment, derive_seed("tokenizer", settings.split_seed))
+    for n, pair in enumerate(zip(source, target, strict=True)):
+        yield from changed.get(n, pair)
 
 
 def clean_and_split(
@@ -362,8 +372,8 @@ def filter_by_length(
         [content.source_lines[i] for i in chosen],
         [content.target_lines[i] for i in chosen],
         None,
-        content.source.select(keep),
-        content.target.select(keep),
+        content.source.take(chosen),
+        content.target.take(chosen),
         _parts(left, settings),
     )
 

@@ -26,15 +26,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nmt.corpus.augment import vary
 from nmt.corpus.report import Report
 from nmt.corpus.seeds import derive_seed
-from nmt.corpus.settings import target_tags
+from nmt.corpus.settings import Augment, target_tags
 from nmt.errors import CorpusError, TokenizerError
 from nmt.files import read_text, write_text
 from nmt.text.tokenizer import Tokenizer
 
 FORMAT = 2
 """raised whenever cleaning, splitting or the layout changes, so that older caches are not used"""
+NO_AUGMENT = Augment()
 _CHUNK = 4096  # lines encoded at a time, to bound the memory that their ids take as Python integers
 
 
@@ -70,15 +72,28 @@ class Pieces:
         """Number of pieces of each sentence: (sentences,)."""
         return np.diff(self.starts)
 
-    def select(self, keep: NDArray[np.bool_]) -> Pieces:
-        """Return the sentences where `keep` (sentences,) is true."""
-        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(self.lengths[keep])])
-        return Pieces(np.asarray(self.ids)[np.repeat(keep, self.lengths)], starts)
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> Pieces:
+        """Return the sentences with these indices (B,), in this order."""
+        lengths = self.lengths[indices]
+        starts = offsets(lengths)
+        return Pieces(self.ids[np.arange(starts[-1]) + np.repeat(self.starts[indices] - starts[:-1], lengths)], starts)
+
+    def replaced(self, rows: Sequence[int], other: Pieces) -> Pieces:
+        """Return the sentences with those of `other` in place of these, in order."""
+        indices = np.arange(len(self))
+        indices[rows] = len(self) + np.arange(len(other))
+        both = np.concatenate([self.starts, self.starts[-1] + other.starts[1:]])
+        return Pieces(np.concatenate([self.ids, other.ids]), both).take(indices)
 
     def with_tags(self, tags: Sequence[int] | NDArray[Any]) -> Pieces:
         """Return the sentences with one of `tags` (sentences,) in front of each."""
         ids = np.insert(self.ids, self.starts[:-1], np.asarray(tags, self.ids.dtype))
         return Pieces(ids, self.starts + np.arange(len(self.starts)))
+
+
+def offsets(lengths: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each sentence of these lengths (B,) begins in their concatenation, and its end: (B + 1,)."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 @dataclass(frozen=True)
@@ -150,21 +165,24 @@ class Split:
         """Target sentences exactly as in the file, for BLEU; the training split has none."""
         return read_text(self.folder / f"{self.name}.ref.txt")
 
-    def sample(self, tokenizer: Tokenizer, alpha: float, seed: int) -> Split:
-        """Return the same pairs in a random segmentation, with the same tags.
+    def vary(self, tokenizer: Tokenizer, seed: int, *, alpha: float = 0.0, augment: Augment = NO_AUGMENT) -> Split:
+        """Return the same pairs with some of them augmented, and with `alpha` > 0 in a random segmentation.
 
-        A pure function of text, `alpha` and `seed`. Takes about 17 microseconds per sentence (BPE 13), so it is done
-        once per epoch.
+        A pure function of text, settings and `seed`. Takes about 17 microseconds per encoded sentence (BPE 13), so it
+        is done once per epoch; without `alpha` only the changed pairs are encoded.
         """
+        lines = self.source_lines, self.target_lines
+        changed = vary(*lines, augment, derive_seed("augment", seed))
+        rows = list(range(len(self)) if alpha > 0 else changed)
+        pairs = [changed.get(row) or (lines[0][row], lines[1][row]) for row in rows]
         source, target = (
-            Pieces.encode(tokenizer, lines, sample_alpha=alpha, seed=derive_seed(seed, side))
-            for side, lines in (("src", self.source_lines), ("tgt", self.target_lines))
+            Pieces.encode(tokenizer, [pair[n] for pair in pairs], sample_alpha=alpha, seed=derive_seed(seed, side))
+            for n, side in enumerate(("src", "tgt"))
         )
         if self.target_tags:
-            source = source.with_tags(self.source.ids[self.source.starts[:-1]])
-        sampled = Split(self.folder, self.name, source, target, self.parts)
-        sampled.__dict__.update(source_lines=self.source_lines, target_lines=self.target_lines)  # read once
-        return sampled
+            source = source.with_tags(self.source.ids[self.source.starts[rows]])
+        source, target = self.source.replaced(rows, source), self.target.replaced(rows, target)
+        return Split(self.folder, self.name, source, target, self.parts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,22 @@ from nmt.text.tokenizer import Kind
 Paths = tuple[Path, ...]
 
 
+class Augment(BaseModel):
+    """Shares of the training pairs that are changed, others in each epoch; see `nmt.corpus.augment`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    lower: float = Field(0.0, ge=0, le=0.5)
+    """share of the training pairs with the source in lower case, and the target as it is; e.g. 0.15"""
+    lower_first: float = Field(0.0, ge=0, le=0.5)
+    """share of the training pairs with the first letter of the source in lower case; e.g. 0.1"""
+    drop_stop: float = Field(0.0, ge=0, le=0.5)
+    """share of the training pairs without the full stop at the end of both sides; e.g. 0.05"""
+
+    def __bool__(self) -> bool:
+        return max(self.lower, self.lower_first, self.drop_stop) > 0
+
+
 class Direction(BaseModel):
     """A source and a target language, and the parallel text for them."""
 
@@ -82,6 +98,7 @@ class CorpusSettings(Direction):
     """kind of the pieces: subwords (unigram, bpe), characters or words"""
     character_coverage: float = Field(1.0, gt=0, le=1)
     """share of the text's characters that get a piece; the rest is unknown"""
+    augment: Augment = Augment()
     max_length: int = Field(100, ge=1)
     """longest training sentence, in pieces, a target tag included; longer pairs are dropped and counted"""
     max_ratio: float = Field(4.0, gt=1)

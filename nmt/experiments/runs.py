@@ -109,7 +109,7 @@ def translate(out: Path, member: Member, lines: Sequence[str]) -> list[Translati
     search = member.config.search
     options = SearchOptions(beam=search.beam, length_penalty=search.length_penalty)
     with torch.inference_mode():
-        plans = [translator.plan(line, options) for line in lines]
+        plans = [translator.plan(line, options, split_sentences=False) for line in lines]
         results: dict[object, Result] = {r.key: r for r in engine.run([r for plan in plans for r in plan.requests])}
     return [translator.join(plan, results) for plan in plans]
 

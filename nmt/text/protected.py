@@ -95,6 +95,14 @@ def is_restored(protected: Protected, text: str) -> bool:
     return not given - found
 
 
+def lost(source: str, text: str) -> list[str]:
+    """Return the protected parts and the numbers of `source` that its translation `text` lacks."""
+    parts = protect(source)
+    absent = [part for part in dict.fromkeys(parts.parts.values()) if part not in text]
+    found = {_digits(number) for number in _NUMBER.findall(text)}
+    return absent + [number for number in _NUMBER.findall(parts.text) if _digits(number) not in found]
+
+
 def restore(protected: Protected, words: Sequence[Word]) -> list[Word]:
     """Return the words of a translation of `protected.text` with each stand-in of its parts once, and its numbers."""
     source = protected.text

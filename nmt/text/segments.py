@@ -41,7 +41,7 @@ _SENTENCE_END = re.compile(
 # (?<!\s): white space is tried from its first character only, else a long row of it would take quadratic time.
 _CLAUSE_END = re.compile(rf"(?<=[,;:])[{_CLOSING}]*\s+|(?<!\s)\s+(?=[–—-]\s)|(?<=[，、；：،؛])\s*")
 _SPACE = re.compile(r"\s+")
-_TRANSLATABLE = re.compile(r"[^\W_]")  # what str.isalnum accepts
+_TRANSLATABLE = re.compile(r"[^\W\d_]")
 _WINDOW = 2000  # characters; sentencex takes quadratic time on some texts, rows of opening quotes for one
 # A full stop after one of these does not end a sentence.
 _ABBREVIATIONS = frozenset(
@@ -59,7 +59,7 @@ def split(
     """Cut `text` into spans; those to be translated have a `length` of at most `limit`.
 
     `"".join(span.text for span in spans) == text`. A segment neither begins nor ends with white space and contains a
-    letter or digit. Only a segment of one character can exceed `limit`. With `split_sentences` every line is cut into
+    letter. Only a segment of one character can exceed `limit`. With `split_sentences` every line is cut into
     sentences, otherwise only lines above `limit`. `language` (a code) selects the rules for sentences.
     """
     spans: list[Span] = []
@@ -75,13 +75,13 @@ def split(
 
 
 def is_translatable(text: str) -> bool:
-    """Return whether `text` contains a letter or a digit; other text is the same in all languages."""
+    """Return whether `text` contains a letter; other text, a number alone too, is the same in all languages."""
     return _TRANSLATABLE.search(text) is not None
 
 
 def sentences(text: str, language: str = "") -> list[str]:
     """Return the sentences of `text`, each with the white space after it; concatenated they are `text`."""
-    ends = [m.end() for m in _SENTENCE_END.finditer(text) if not _after_abbreviation(text, m.start())]
+    ends = [m.end() for m in _SENTENCE_END.finditer(text) if not after_abbreviation(text, m.start())]
     if sentencex is not None:
         windows = _windows(ends, text)
         found = [sentence for window in windows for sentence in _by_sentencex(window, language or "en")]
@@ -115,12 +115,12 @@ def _windows(ends: list[int], text: str) -> list[str]:
 def halve(text: str) -> tuple[str, str] | None:
     """Cut `text` in two near its middle: between sentences, else clauses, else words, else characters.
 
-    Returns None if no cut leaves a letter or digit in both halves.
+    Returns None if no cut leaves a letter in both halves.
     """
     first, last = _TRANSLATABLE.search(text), _TRANSLATABLE.search(text[::-1])
     if first is None or last is None:
         return None
-    # A cut leaves a letter or digit in both halves if it lies after the first of them and not after the last.
+    # A cut leaves a letter in both halves if it lies after the first of them and not after the last.
     possible = range(first.end(), len(text) - last.start())
     middle = len(text) / 2
     for cuts, reach in (  # reach: largest distance from the middle, relative to the length
@@ -136,10 +136,10 @@ def halve(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _between_characters(text: str) -> list[int]:
-    """Return positions near the middle that do not separate a letter from its accents or the parts of an emoji."""
+def _between_characters(text: str) -> Iterator[int]:
+    """Yield positions near the middle that do not separate a letter from its accents or the parts of an emoji."""
     begin = max(1, len(text) // 2 - 500)
-    return [i for i in range(begin, min(len(text), begin + 1000)) if not _joined(text[i - 1], text[i])]
+    return (i for i in range(begin, min(len(text), begin + 1000)) if not _joined(text[i - 1], text[i]))
 
 
 def _joined(before: str, after: str) -> bool:
@@ -169,7 +169,7 @@ def _anywhere(text: str) -> tuple[str, str] | None:
     return (text[: len(text) // 2], text[len(text) // 2 :]) if len(text) > 1 else None
 
 
-def _after_abbreviation(text: str, end: int) -> bool:
+def after_abbreviation(text: str, end: int) -> bool:
     """Return whether `text[:end]` ends with the full stop of an abbreviation, an initial or an ordinal number."""
     before = text[max(0, end - 24) : end]
     if not before.endswith("."):

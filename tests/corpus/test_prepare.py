@@ -394,7 +394,7 @@ def test_pieces_without_any_content_can_be_kept(settings: CorpusSettings, tmp_pa
 @given(st.lists(st.booleans(), min_size=len(VALID[0]) * 3, max_size=len(VALID[0]) * 3))
 def test_selecting_pieces(keep: list[bool]) -> None:
     pieces = Pieces.encode(TOKENIZER, VALID[0] * 3)
-    chosen = pieces.select(np.array(keep))
+    chosen = pieces.take(np.flatnonzero(keep))
     expected = [pieces[i].tolist() for i, kept in enumerate(keep) if kept]
     assert [chosen[i].tolist() for i in range(len(chosen))] == expected
 
@@ -404,7 +404,7 @@ TOKENIZER = Tokenizer.train(ENGLISH + GERMAN, vocabulary=70)
 
 def test_a_sampled_split_is_a_pure_function_of_its_seed(settings: CorpusSettings, tmp_path: Path) -> None:
     corpus = prepare(settings, tmp_path / "cache")
-    one, same, other = (corpus.train.sample(corpus.tokenizer, 0.3, seed) for seed in (7, 7, 8))
+    one, same, other = (corpus.train.vary(corpus.tokenizer, seed, alpha=0.3) for seed in (7, 7, 8))
     assert np.array_equal(one.source.ids, same.source.ids)
     assert np.array_equal(one.target.starts, same.target.starts)
     assert not np.array_equal(one.source.ids, other.source.ids)

@@ -35,16 +35,18 @@ FROM torch AS packages
 # What only a compiler needs: headers, CMake files, torch's own test helpers.
 RUN cd /opt/venv/lib/python3*/site-packages/torch && rm -rf include share test bin/test_* bin/protoc*
 COPY pyproject.toml /src/
-RUN python -c 'import tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; print("\n".join(p["dependencies"] + p["optional-dependencies"]["service"]))' > /src/serve.txt \
+# More extras of the service: otel.
+ARG EXTRAS=
+RUN python -c 'import sys, tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; print("\n".join(sum((p["optional-dependencies"][e] for e in ["service", *sys.argv[1:]]), p["dependencies"])))' ${EXTRAS} > /src/serve.txt \
  && pip --python /opt/venv/bin/python install -r /src/serve.txt
 RUN python -c 'import tomllib; p = tomllib.load(open("/src/pyproject.toml", "rb"))["project"]; print("\n".join(p["optional-dependencies"]["train"]))' > /src/train.txt
 
 # --- what both images share -----------------------------------------------------
 FROM ${BASE} AS base
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# The folder of models. A named volume that is mounted here gets its owner.
+# The folders of models, and of files that the service writes. A named volume that is mounted there gets its owner.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app \
- && mkdir -p /app /models && chown app:app /models
+ && mkdir -p /app /models /state && chown app:app /models /state
 COPY --from=packages /opt/venv /opt/venv
 WORKDIR /app
 STOPSIGNAL SIGTERM
@@ -72,7 +74,7 @@ ENV NMT_MODELS=/models NMT_HOST=0.0.0.0 NMT_PORT=5000
 USER app
 EXPOSE 5000
 # /ready, not /health: containers that start after this one may rely on an answer. A failure during the start period does
-# not count, because models load for minutes on a slow machine. The image has no curl.
+# not count, because models load for minutes on a slow machine.
 HEALTHCHECK --interval=5s --timeout=10s --start-period=600s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"NMT_PORT\"]}/ready', timeout=9)"]
+    CMD ["python", "-m", "service.probe"]
 ENTRYPOINT ["python", "-m", "service"]

@@ -1,6 +1,7 @@
 """Write what the pages of this folder hold of the code: `python docs/make.py` (or `make docs`).
 
-The list of files, the keys of the config and the settings of the service come from docstrings and field descriptions.
+The list of files, the keys of the config, and the settings and metrics of the service come from docstrings and
+descriptions.
 Each is written between two marks in its page. `--check` writes nothing and fails where a page is out of date.
 `--picture MODEL` draws docs/alignment.svg with an exported model.
 """
@@ -67,6 +68,17 @@ def service_settings() -> str:
     return "\n".join([row("option", "environment", "default", "values", "meaning"), "|---|---|---|---|---|", *rows])
 
 
+def service_metrics() -> str:
+    """A table of the metrics that the service exports."""
+    from service.metrics import Metrics
+
+    rows = []
+    for family in Metrics().registry.collect():
+        suffix = "_total" if family.type == "counter" else ""
+        rows.append(row(f"`{family.name}{suffix}`", family.type, family.documentation))
+    return "\n".join([row("metric", "type", "meaning"), "|---|---|---|", *sorted(rows)])
+
+
 def row(*cells: object) -> str:
     """A line of a table."""
     plain = (" ".join(str(cell).split()) for cell in cells)
@@ -103,6 +115,7 @@ def bounds(metadata: list[Any]) -> Iterator[str]:
 PARTS: dict[str, Callable[[], str]] = {
     "architecture.md": file_tree,
     "configuration.md": config_keys,
+    "operation.md": service_metrics,
     "service.md": service_settings,
 }
 

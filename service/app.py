@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hmac
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -21,21 +22,33 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import answering, documents, events, languages, limits, pages, schemas
 from service.body import Fields, Lingering, read_fields
 from service.connections import ByteBudget, report_errors_once_a_second
 from service.context import current
-from service.cors import CORSForAll
-from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow, Unavailable
+from service.cors import CORS
+from service.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    EngineFailed,
+    Forbidden,
+    ServiceError,
+    TooLarge,
+    TooSlow,
+    Unavailable,
+)
 from service.files import FileStore
+from service.keys import Keyring, digest_of
 from service.lifecycle import Loader, Service, load_exported
-from service.metrics import Metrics, MetricsMiddleware
+from service.metrics import Metrics
 from service.models import Models
 from service.registry import Registry
 from service.settings import Settings, SettingsError, load_settings
 from service.suggestions import Suggestions
+from service.tracing import make_tracer
+from service.tracking import REQUEST_ID, Tracking, new_id
 
 log = logging.getLogger("service")
 
@@ -63,20 +76,28 @@ def create_app(
     """Build the application. Tests replace ``load`` and ``clock``."""
     metrics = Metrics()
     service = Service(settings, metrics, load)
+    keys = Keyring(settings.api_keys, settings.keys)
+    tracer = make_tracer()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         report_errors_once_a_second(asyncio.get_running_loop())
         with service.drain_on_signals():
             await service.start()
+            keys.start()
             yield
+            keys.close()
             await service.stop()
+            if tracer is not None:
+                await asyncio.to_thread(tracer.close)
 
     app = FastAPI(
         title="Translation service",
         description="Translation with attention-based models, for all clients of LibreTranslate.",
         version="1",
         lifespan=lifespan,
+        servers=[{"url": settings.url_prefix}] if settings.url_prefix else None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # they have query strings: texts and keys
         docs_url=None,  # FastAPI's page loads its scripts from elsewhere; ours has none
         redoc_url=None,
     )
@@ -88,12 +109,15 @@ def create_app(
     app.state.file_turns = asyncio.Semaphore(FILES_AT_ONCE)
     path = settings.suggestions
     app.state.suggestions = Suggestions(Path(path), settings.max_suggestions_bytes) if path else None
-    app.state.limiter = limits.RateLimiter(settings.requests_per_minute, clock)
-    app.add_middleware(MetricsMiddleware, metrics=metrics)
-    app.add_middleware(CORSForAll)
+    app.state.tracer = tracer
+    app.state.keys = keys
+    app.state.limiter = limits.RateLimiter(clock)
+    app.state.rates = limits.Rates(settings.requests_per_minute, settings.requests_per_hour, settings.requests_per_day)
+    app.add_middleware(Tracking, metrics=metrics, log_requests=settings.access_log, tracer=tracer)
+    app.add_middleware(CORS, origins=settings.cors_origins)
+    app.add_middleware(Prefix, prefix=settings.url_prefix)
     app.add_exception_handler(ServiceError, answer_error)
     app.add_exception_handler(HTTPException, answer_error)
-    app.add_exception_handler(Exception, answer_error)
     app.post(
         "/translate",
         response_model=schemas.TranslateAnswer,
@@ -163,6 +187,18 @@ class PlainRoute(Route):
         """Match as usual, and name the route for the metrics, as FastAPI's routes do."""
         match, child = super().matches(scope)
         return match, {**child, "route": self}
+
+
+class Prefix:
+    """Pure ASGI middleware: everything is found below a prefix, too. A proxy may remove it or leave it in the path."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self.app = app
+        self.prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["root_path"] = self.prefix or scope.get("root_path", "")  # also of the addresses in answers
+        await self.app(scope, receive, send)
 
 
 def __getattr__(name: str) -> FastAPI:
@@ -244,7 +280,7 @@ async def list_models(request: Request) -> Response:
 async def reload(request: Request) -> Response:
     """`POST /admin/reload`."""
     key = schemas.api_key({}, request.headers.get("authorization"))
-    if not limits.is_accepted(key, [_service(request).settings.admin_key]):
+    if not hmac.compare_digest(digest_of(key or ""), digest_of(_service(request).settings.admin_key)):
         return _error(403, "Invalid admin key")
     try:
         changes = await _registry(request).reload(at_once=True)
@@ -277,11 +313,11 @@ async def frontend_settings(request: Request) -> Response:
     source, target = service.require().default_pair
     return JSONResponse(
         {
-            "apiKeys": bool(service.settings.api_keys),
+            "apiKeys": request.app.state.keys.required,
             "charLimit": service.settings.max_characters,
             "filesTranslation": True,
             "frontendTimeout": 500,
-            "keyRequired": bool(service.settings.api_keys),
+            "keyRequired": request.app.state.keys.required,
             "language": {
                 "source": {"code": source, "name": languages.name(source)},
                 "target": {"code": target, "name": languages.name(target)},
@@ -341,7 +377,7 @@ def refusal(app: FastAPI, host: str, deadline_s: float) -> bytes | None:
         service.metrics.requests.labels("/translate", "POST", str(error.status)).inc()
         service.metrics.refused(error.reason)
         body = JSONResponse({"error": str(error)}).body
-        lines = [f"{name}: {value}" for name, value in error.headers().items()]
+        lines = [f"{name}: {value}" for name, value in {**error.headers(), REQUEST_ID: new_id()}.items()]
         head = ["HTTP/1.1 503 Service Unavailable", "Content-Type: application/json", *lines]
         return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + bytes(body)
     return None
@@ -356,9 +392,9 @@ def _refuse_early(app: FastAPI, host: str, deadline_s: float = math.inf) -> None
     state = app.state
     models: Models = state.service.require()
     if state.open_requests > state.most_requests:
-        raise Unavailable("too many requests are on the way, try again later")
+        raise Unavailable("too many requests are on the way, try again later", reason="requests_full")
     refused: Unavailable | None = None
-    client = "" if state.service.settings.api_keys else f"address {host}"
+    client = "" if state.keys.required else f"address {limits.address_of(host)}"
     for model in models:
         try:
             return model.worker.check(client, deadline_s)
@@ -369,20 +405,31 @@ def _refuse_early(app: FastAPI, host: str, deadline_s: float = math.inf) -> None
 
 
 def _address(request: Request) -> str:
-    return f"address {request.client.host if request.client else 'unknown'}"
+    return f"address {limits.address_of(request.client.host) if request.client else 'unknown'}"
 
 
 def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
     """Check the rate limit, then the key; return the limits of the caller's request."""
-    settings = _service(request).settings
-    key = schemas.api_key(fields, request.headers.get("authorization"))
-    caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else _address(request)
-    current().client = _address(request)
-    request.app.state.limiter.spend(caller, schemas.cost(fields))
-    limits.check_key(key, settings.api_keys)
+    settings, state = _service(request).settings, request.app.state
+    given = schemas.api_key(fields, request.headers.get("authorization"))
+    key = state.keys.find(given)
+    context = current()
+    context.client = f"key {key.name}" if key else _address(request)
+    context.bulk = key is not None and key.bulk
+    state.limiter.spend(context.client, schemas.cost(fields), key.limits(state.rates) if key else state.rates)
+    if key is None and state.keys.required:
+        if given is None:
+            raise BadRequest("Please contact the server operator to get an API key", reason="no_key")
+        raise Forbidden("Invalid API key")
     return schemas.RequestLimits(
         settings.max_characters, settings.max_batch, settings.max_alternatives, settings.max_beam
     )
+
+
+def _note_texts(request: Request, texts: Sequence[str]) -> None:
+    """Keep the texts of a request for its line of the log, if the settings ask for them."""
+    if _service(request).settings.log_texts:
+        current().texts = texts
 
 
 async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any] | Response:
@@ -390,6 +437,7 @@ async def _translate(request: Request, fields: Fields, models: Models) -> dict[s
     name = schemas.model_name(fields, models.files)
     models = models.only(name)
     asked = schemas.check(fields, allowed, models.languages, models.routes)
+    _note_texts(request, asked.texts)
     context = current()
     context.bulk |= asked.bulk
     if asked.deadline_s is not None:
@@ -405,6 +453,7 @@ async def _translate(request: Request, fields: Fields, models: Models) -> dict[s
 
 async def _detect(request: Request, fields: Fields, models: Models) -> list[dict[str, Any]]:
     texts = schemas.check_texts(fields, _admit(request, fields))[0]
+    _note_texts(request, texts)
     ranked = await models.rank(" ".join(texts))
     shown = [one for one in ranked if one.confidence >= schemas.LEAST_CONFIDENCE] or ranked[:1]
     return [{"confidence": one.confidence, "language": models.languages[one.language]} for one in shown]
@@ -425,6 +474,7 @@ async def _translate_file(request: Request, fields: Fields, models: Models) -> d
         texts = document.sources
         size = sum(map(len, texts))
         schemas.check_characters(size, allowed)
+        _note_texts(request, texts)
         if source is None:
             source = (await models.detect([" ".join(texts)], target))[0].language
             if source != target and (source, target) not in models.routes:
@@ -475,16 +525,15 @@ async def _while_connected(request: Request, work: Awaitable[T]) -> T:
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """Answer any error with ``{"error": ...}``; unexpected errors expose no internals."""
+    """Answer an error with ``{"error": ...}``."""
     if isinstance(error, ServiceError):
         _service(request).metrics.refused(error.reason)
     if isinstance(error, TooLarge):
         return Lingering({"error": str(error)}, error.status, error.headers())
     if isinstance(error, ServiceError):
         return _error(error.status, str(error), error.headers())
-    if isinstance(error, HTTPException):
-        return _error(error.status_code, str(error.detail), dict(error.headers or {}))
-    return _error(500, "Internal server error")
+    assert isinstance(error, HTTPException)
+    return _error(error.status_code, str(error.detail), dict(error.headers or {}))
 
 
 def _error(status: int, text: str, headers: dict[str, str] | None = None) -> Response:

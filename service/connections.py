@@ -32,13 +32,21 @@ class Connections:
 
     most: largest number. One more, and the connection that has been without a request for longest is closed; if all
     have one, the new one is. idle_s: seconds that a connection may be without a complete request head. busy_s: seconds
-    from the head of a request until the client has read its answer.
+    from the head of a request until the client has read its answer. keep_s: those from an answer to the next request.
     """
 
-    def __init__(self, most: int, idle_s: float, busy_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        most: int,
+        idle_s: float,
+        busy_s: float,
+        keep_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.most = most
         self._idle_s = idle_s
         self._busy_s = busy_s
+        self._keep_s = max(keep_s, idle_s)
         self._clock = clock
         # Both in the order of their times, oldest first. A connection is in one of them.
         self._idle: dict[Connection, float] = {}
@@ -52,7 +60,7 @@ class Connections:
     def __len__(self) -> int:
         return len(self._idle) + len(self._busy)
 
-    def protocol(self) -> type[asyncio.Protocol]:
+    def protocol(self) -> type[Connection]:
         """Return the class for uvicorn's setting ``http``."""
         return type("Connection", (Connection,), {"all": self})
 
@@ -94,7 +102,7 @@ class Connections:
         """Close the connections whose time is over; come again while there are any."""
         self._sort()
         now = self._clock()
-        late = [one for one, since in self._idle.items() if now - since > self._idle_s]
+        late = [one for one, since in self._idle.items() if now - since > (self._keep_s if one.cycle else self._idle_s)]
         late += [one for one, since in self._busy.items() if now - since > self._busy_s]
         for connection in late:
             self._abort(connection)

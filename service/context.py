@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
 
 @dataclass
 class Context:
-    """A request. It holds no API key, no text and no query string.
+    """A request. It holds no API key and no query string.
 
-    client: whom the work is done for, "key NAME" or "address ADDRESS"; empty until that is known, and for the service's
-    own work. bulk: whether the work may wait for that of others. ends: the deadline, by the event loop's clock.
-    reason: why the request was refused, a word of a fixed set (`service.errors`).
+    id: for the log and a header of the answer. client: whom the work is done for, "key NAME" or "address ADDRESS";
+    empty until that is known, and for the service's own work. bulk: whether the work may wait for that of others.
+    ends: the deadline, by the event loop's clock. reason: why the request was refused, a word of a fixed set
+    (`service.errors`). texts: to be logged, if that is asked for.
     """
 
     id: str = ""
@@ -23,6 +25,7 @@ class Context:
     segments: int = 0
     pieces: int = 0
     reason: str = ""
+    texts: Sequence[str] = ()
 
     def count(self, segments: int, pieces: int) -> None:
         """Count segments that are searched for the request, with their source pieces."""

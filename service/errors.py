@@ -14,6 +14,10 @@ ServiceError
 from __future__ import annotations
 
 
+class SettingsError(Exception):
+    """An invalid setting; its message is one line with the setting, its value and the remedy."""
+
+
 class ServiceError(Exception):
     """Base class. ``status`` is the HTTP status, ``str(error)`` the text, ``retry_after`` whole seconds or None.
 

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -165,7 +166,8 @@ class Service:
         self.draining = True
         self._drain_ends = time.monotonic() + self.settings.drain_s
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._begin_drain, self._loop)
+            # With a context of its own: the signal may have interrupted the work of a request.
+            self._loop.call_soon_threadsafe(self._begin_drain, self._loop, context=Context())
 
     def _begin_drain(self, loop: asyncio.AbstractEventLoop) -> None:
         # In the event loop and not in `drain`: a signal handler that logs may interrupt a message being written.

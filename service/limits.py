@@ -1,73 +1,119 @@
-"""API keys, and the rate limit over a moving minute."""
+"""Rate limits over a moving minute, hour and day."""
 
 from __future__ import annotations
 
-import hmac
+import ipaddress
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from service.errors import BadRequest, Forbidden, TooManyRequests
-from service.settings import UNLIMITED
+from service.errors import BadRequest, TooManyRequests
 
-WINDOW_S = 60.0
-
-
-def check_key(key: str | None, accepted: Sequence[str]) -> None:
-    """Check an API key; without accepted keys any will do. Raises BadRequest if it is missing, Forbidden if wrong."""
-    if not accepted:
-        return
-    if key is None:
-        raise BadRequest("Please contact the server operator to get an API key")
-    if not is_accepted(key, accepted):
-        raise Forbidden("Invalid API key")
+UNLIMITED = -1
+SECONDS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0}
+PARTS = 12  # of a window, in each of which what a caller spends is one entry
 
 
-def is_accepted(key: str | None, accepted: Sequence[str]) -> bool:
-    """Return whether a key is accepted; in constant time, so that no key can be guessed from the timing."""
-    given = (key or "").encode("utf-8", "replace")
-    good = [hmac.compare_digest(given, one.encode()) for one in accepted]
-    return key is not None and any(good)
+class Rates(NamedTuple):
+    """Texts per minute, hour and day; -1 for no limit."""
+
+    minute: int = UNLIMITED
+    hour: int = UNLIMITED
+    day: int = UNLIMITED
+
+
+def address_of(host: str) -> str:
+    """Return whom an address stands for: itself, or for IPv6 its network, all of which is one customer's."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+
+
+@dataclass
+class Entry:
+    """What was spent from one time to another, within a part of the window."""
+
+    first: float
+    last: float
+    units: int
+
+
+@dataclass
+class Caller:
+    """What a caller spent, by window, oldest first, and when all of it is over."""
+
+    spent: dict[str, deque[Entry]] = field(default_factory=dict)
+    expires: float = 0.0
+
+    def wait(self, window: str, limit: int, units: int, now: float) -> float:
+        """Return the seconds until ``units`` more are within the limit; 0 if they are now."""
+        spent = self.spent.setdefault(window, deque())
+        while spent and spent[0].last + SECONDS[window] - now <= 0.0:
+            spent.popleft()
+        excess = sum(entry.units for entry in spent) + units - limit
+        seconds = 0.0
+        for entry in spent:
+            if excess <= 0:
+                break
+            excess -= entry.units
+            seconds = entry.last + SECONDS[window] - now
+        return seconds
+
+    def add(self, window: str, units: int, now: float) -> None:
+        """Count ``units``. An entry counts until its last unit is too old, so never too little is counted."""
+        spent = self.spent[window]
+        if spent and now - spent[-1].first < SECONDS[window] / PARTS:
+            spent[-1].units += units
+            spent[-1].last = now
+        else:
+            spent.append(Entry(now, now, units))
+        self.expires = max(self.expires, now + SECONDS[window])
 
 
 class RateLimiter:
-    """Allow at most ``per_minute`` texts in any 60 seconds for each caller.
+    """Allow each caller so many texts in any minute, hour and day.
 
-    A caller is forgotten after a minute without requests, or as the least recent of more than ``callers``.
+    The memory is bounded: a caller has at most PARTS + 1 entries in each window, and is forgotten when they are over,
+    or as the least recent of more than ``callers``.
     """
 
-    def __init__(self, per_minute: int, clock: Callable[[], float], callers: int = 100_000) -> None:
-        self._per_minute = per_minute
+    def __init__(self, clock: Callable[[], float], callers: int = 20_000) -> None:
         self._clock = clock
         self._most_callers = callers
-        self._spent: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()  # least recent caller first
+        self._callers: OrderedDict[str, Caller] = OrderedDict()  # least recent first
 
-    def spend(self, caller: str, units: int) -> None:
+    def spend(self, name: str, units: int, rates: Rates) -> None:
         """Count ``units`` texts for a caller.
 
-        If that exceeds the limit, nothing is counted. Raises TooManyRequests, or BadRequest if waiting does not help.
+        If that exceeds a limit, nothing is counted. Raises TooManyRequests, or BadRequest if waiting does not help.
         """
-        if self._per_minute == UNLIMITED:
+        limits = {window: limit for window, limit in rates._asdict().items() if limit != UNLIMITED}
+        if not limits:
             return
-        if units > self._per_minute:
-            raise BadRequest(f"Invalid request: request ({units}) exceeds text limit ({self._per_minute})")
+        if units > min(limits.values()):
+            raise BadRequest(f"Invalid request: request ({units}) exceeds text limit ({min(limits.values())})")
         now = self._clock()
+        caller = self._callers.get(name) or Caller()
+        waits = {window: caller.wait(window, limit, units, now) for window, limit in limits.items()}
+        longest = max(waits, key=waits.__getitem__)
+        if waits[longest] > 0.0:
+            retry_after = max(1, math.ceil(waits[longest]))
+            raise TooManyRequests(f"Slowdown: {limits[longest]} per 1 {longest}", retry_after=retry_after)
+        for window in limits:
+            caller.add(window, units, now)
+        self._callers[name] = caller
+        self._callers.move_to_end(name)
         self._forget(now)
-        spent = self._spent.get(caller, deque())
-        while spent and spent[0][0] <= now - WINDOW_S:
-            spent.popleft()
-        used = sum(count for _, count in spent)
-        if used + units > self._per_minute:
-            oldest = spent[0][0] if spent else now
-            wait = max(1, math.ceil(oldest + WINDOW_S - now))
-            raise TooManyRequests(f"Slowdown: {self._per_minute} per 1 minute", retry_after=wait)
-        spent.append((now, units))
-        self._spent[caller] = spent
-        self._spent.move_to_end(caller)
 
     def _forget(self, now: float) -> None:
-        while self._spent:
-            caller, spent = next(iter(self._spent.items()))
-            if spent[-1][0] > now - WINDOW_S and len(self._spent) < self._most_callers:
+        while self._callers:
+            name, caller = next(iter(self._callers.items()))
+            if caller.expires > now and len(self._callers) <= self._most_callers:
                 return
-            del self._spent[caller]
+            del self._callers[name]

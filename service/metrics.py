@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.context import Context, begin, current
+from service.context import current
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -67,6 +65,7 @@ class Metrics:
             "nmt_first_step_seconds", "Seconds that the segments of a request wait until the first has a slot"
         )
         self.last_step = histogram("nmt_last_step_seconds", "Seconds until the last segment of a request is translated")
+        self.log_lines_dropped = counter("nmt_log_lines_dropped", "Lines of the log that could not be written in time")
         self.restarts = counter("nmt_engine_restarts", "Engines replaced after their thread ended")
         self.waiting = gauge("nmt_waiting_segments", "Segments waiting for a slot")
         self.waiting_pieces = gauge("nmt_waiting_pieces", "Source pieces of the segments waiting for a slot")
@@ -102,6 +101,11 @@ class Metrics:
     def restarted(self) -> None:
         """Count an engine that was replaced."""
         self.restarts.inc()
+
+    def responded(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request that has been answered; the labels are of fixed sets."""
+        self.requests.labels(route, method, str(status)).inc()
+        self.latency.labels(route).observe(seconds)
 
     def refused(self, reason: str) -> None:
         """Count the running request as refused; the reason is one of a fixed set."""
@@ -142,35 +146,3 @@ class Metrics:
     def page(self) -> bytes:
         """Return all values in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-class MetricsMiddleware:
-    """Count and time requests. Pure ASGI, because Starlette's BaseHTTPMiddleware hides a client's disconnect."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, clock: Callable[[], float] = time.perf_counter) -> None:
-        self.app = app
-        self.metrics = metrics
-        self.clock = clock
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        began = self.clock()
-        begin(Context())
-        status = 500
-
-        async def note_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, note_status)
-        finally:
-            # The route's pattern, not the path: a client could fill the memory with label values.
-            route = getattr(scope.get("route"), "path", "other")
-            method = scope["method"] if scope["method"] in ("GET", "POST", "OPTIONS", "HEAD") else "other"
-            self.metrics.requests.labels(route, method, str(status)).inc()
-            self.metrics.latency.labels(route).observe(self.clock() - began)

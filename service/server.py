@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -11,11 +12,14 @@ from collections.abc import Sequence
 from functools import partial
 
 import uvicorn
+from fastapi import FastAPI
 
 from service.app import create_app, refusal
 from service.connections import Connections, OnceASecond, allow_connections
 from service.lifecycle import Loader, load_exported
+from service.logs import STDERR, logging_to
 from service.settings import Settings, SettingsError, load_settings, model_files, parse_arguments
+from service.tls import over_tls, tls_context
 
 log = logging.getLogger("service")
 
@@ -43,25 +47,36 @@ def serve(settings: Settings, load: Loader = load_exported) -> int:
         # These handlers act before uvicorn installs its own, and after it has restored ours: then it raises the signal
         # once more, which by default would end the process as if it had been killed.
         signal.signal(number, _exit_on_signal)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    app = create_app(settings, load)
+    with logging_to(STDERR, settings.log_format, settings.log_level) as writer:
+        app = create_app(settings, load)
+        writer.dropped = app.state.service.metrics.log_lines_dropped.inc
+        code = _serve(app, settings)
+    return code if app.state.service.failure is None else _report(app.state.service.failure)
+
+
+def _serve(app: FastAPI, settings: Settings) -> int:
+    """Run uvicorn; return the exit code."""
     connections = Connections(
-        allow_connections(settings.max_connections), settings.idle_s, settings.timeout_s + ANSWER_S
+        allow_connections(settings.max_connections),
+        settings.idle_s,
+        settings.timeout_s + ANSWER_S,
+        settings.keep_alive_s,
     )
+    tls = tls_context(settings.tls_cert, settings.tls_key)
     # More get 503. Beyond its limit the server can only close connections, without an answer.
     app.state.most_requests = 0.9 * connections.most
-    if (
-        not settings.trusted_proxies and not settings.access_log
-    ):  # else the client, or the log, needs more than the head
+    if not (settings.trusted_proxies or settings.access_log or app.state.tracer):  # these need more than the head
         connections.refusal = partial(refusal, app)
     config = uvicorn.Config(
         app,
-        http=connections.protocol(),
+        http=connections.protocol() if tls is None else over_tls(connections.protocol(), tls, settings.idle_s),
+        loop="auto" if tls is None else "asyncio",  # uvloop reads before TLS has the connection
         backlog=256,
-        log_config=None,  # the format above for uvicorn's messages too
+        log_config=None,  # our own for uvicorn's messages too
         log_level=settings.log_level,
-        access_log=settings.access_log,
+        access_log=False,
         server_header=False,
+        timeout_keep_alive=math.ceil(settings.keep_alive_s),
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
         ws="none",  # else it warns of each upgrade that it has no library for
@@ -72,7 +87,6 @@ def serve(settings: Settings, load: Loader = load_exported) -> int:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each malformed form
     # uvicorn logs "Application startup complete" while the models are still loading; our own messages replace it.
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
-    logging.getLogger("uvicorn.access").addFilter(WithoutQuery())
     server = uvicorn.Server(config)
 
     def end_server(_: str) -> None:
@@ -81,27 +95,13 @@ def serve(settings: Settings, load: Loader = load_exported) -> int:
     app.state.service.on_failure = end_server
     sockets = listen(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    log.info("listening on http://%s:%d; loading the models", host, sockets[0].getsockname()[1])
+    scheme = "http" if tls is None else "https"
+    log.info("listening on %s://%s:%d; loading the models", scheme, host, sockets[0].getsockname()[1])
     try:
         server.run(sockets)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 1
-    if app.state.service.failure is not None:
-        return _report(app.state.service.failure)
-    if app.state.service.broken is not None:
-        return EXIT_BROKEN
-    return 0
-
-
-class WithoutQuery(logging.Filter):
-    """Drops query strings from uvicorn's access log: they may contain texts and keys."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Shorten the path, which is the third argument of the record; keep the record."""
-        if isinstance(record.args, tuple) and len(record.args) == 5:
-            client, method, path, *rest = record.args
-            record.args = (client, method, str(path).partition("?")[0], *rest)
-        return True
+    return 0 if app.state.service.broken is None else EXIT_BROKEN
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

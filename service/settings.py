@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -12,13 +13,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.errors import SettingsError as SettingsError
+from service.limits import UNLIMITED as UNLIMITED
+
 PREFIX = "NMT_"
-UNLIMITED = -1
 Limit = Annotated[int, Field(ge=UNLIMITED)]
-
-
-class SettingsError(Exception):
-    """An invalid setting; its message is one line with the setting, its value and the remedy."""
 
 
 class Settings(BaseSettings):
@@ -46,6 +45,18 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all addresses of this machine")
     port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 for any free port")
+    url_prefix: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="path below which everything is found too, for instance /translate-api",
+    )
+    tls_cert: str = Field("", description="file with a certificate and its chain (PEM), to serve HTTPS instead of HTTP")
+    tls_key: str = Field("", description="file with the private key of that certificate (PEM), without a passphrase")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("*",),
+        description="whose pages may use the service, for instance https://example.org, separated by commas; "
+        "*: all; an empty value: none",
+    )
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="device to translate on; auto: a GPU if there is one"
@@ -121,7 +132,14 @@ class Settings(BaseSettings):
         description="open connections; beyond it, the one that has been without a request for longest is closed",
     )
     idle_s: float = Field(
-        10.0, gt=0, le=86_400, description="seconds that a connection may be open without the head of a request"
+        10.0, gt=0, le=86_400, description="seconds that a new connection may be open without the head of a request"
+    )
+    keep_alive_s: float = Field(
+        75.0,
+        gt=0,
+        le=86_400,
+        description="seconds that a connection stays open after an answer for the next request; longer than those of a "
+        "proxy in front of the service",
     )
     queue: int = Field(
         2048,
@@ -144,8 +162,13 @@ class Settings(BaseSettings):
         description="texts per minute for each API key or client address; beyond it, status 429 with Retry-After; "
         "-1 for no limit",
     )
+    requests_per_hour: Limit = Field(UNLIMITED, description="likewise, per hour")
+    requests_per_day: Limit = Field(UNLIMITED, description="likewise, per day")
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="accepted API keys, separated by commas; none: no key is needed"
+        (), description="accepted API keys, separated by commas; without these and --keys, no key is needed"
+    )
+    keys: str = Field(
+        "", description="SQLite file of accepted API keys, which python -m service.keys makes, lists and revokes"
     )
 
     admin_key: str = Field("", description="key for POST /admin/reload; none: there is no such address")
@@ -154,7 +177,9 @@ class Settings(BaseSettings):
         "",
         description="addresses of proxies whose X-Forwarded-For header is trusted, separated by commas",
     )
-    access_log: bool = Field(False, description="log a line per request, with the client's address")
+    access_log: bool = Field(False, description="log a line per request, with the key's name or the client's address")
+    log_texts: bool = Field(False, description="with the texts of each request, in that line")
+    log_format: Literal["text", "json"] = Field("text", description="form of the log: text, or a JSON object a line")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
 
     @field_validator("api_keys", mode="before")
@@ -166,6 +191,17 @@ class Settings(BaseSettings):
         if value and not keys:  # such a value is a mistake, and must not open the service to everybody
             raise ValueError("has no key between its commas; give keys, or leave it out to serve without keys")
         return keys
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        origins = tuple(origin for origin in (part.strip() for part in value.split(",")) if origin)
+        for origin in origins:
+            if not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s@?#A-Z]+", origin):
+                raise ValueError(f"{origin!r} is no origin; give scheme, host and port only: https://example.org")
+        return origins
 
 
 def load_settings(**given: Any) -> Settings:
@@ -234,6 +270,8 @@ def _shown(default: object) -> str:
         return "as stored in the model"
     if default in ("", ()):
         return "none"
+    if isinstance(default, tuple):
+        return ",".join(default)
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 

@@ -36,6 +36,7 @@ NOT_RUN = {
     "pip install": "installs from an index",
     "docker compose": "needs a Docker engine; tests/test_compose.py runs it",
     "MODELS=./models docker compose": "needs a Docker engine",
+    "NMT_KEYS=/state/keys.sqlite docker compose": "needs a Docker engine; tests/test_compose.py runs it",
     "torchrun": "needs several GPUs",
     "python -m pytest": "runs these tests",
     "python -m nmt.experiments": "takes minutes; tests/experiments runs it with few steps",
@@ -105,7 +106,7 @@ def test_the_environment_is_activated_before_the_first_python() -> None:
 def help_of(module: str, arguments: list[str]) -> str:
     """What a command prints with --help; of a command with commands of its own, that of the one named first."""
     name = f"{module}.__main__" if module in ("service", "nmt.experiments", "nmt.kernels") else module
-    subcommand = arguments[:1] if module in ("nmt.data", "nmt.experiments") else []
+    subcommand = arguments[:1] if module in ("nmt.data", "nmt.experiments", "service.keys") else []
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         importlib.import_module(name).main([*subcommand, "--help"])
@@ -231,7 +232,7 @@ def script_of(page: str) -> Iterator[str]:
         if reason(command):
             continue
         yield f"printf '%s\\n' {shell_quoted('$ ' + bare(command))}"
-        if command.startswith("python -m service"):
+        if command.startswith("python -m service "):
             served = True
             yield f"{bare(command)} &\nservice=$!; trap 'kill $service' EXIT; {WAIT}"
         elif command.startswith("curl"):

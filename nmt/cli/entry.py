@@ -30,13 +30,21 @@ data = module("nmt.data")
 experiments = module("nmt.experiments")
 
 
-def serve() -> None:
-    """Run the HTTP service: the copy that the wheel brings along, else that of the project's folder.
+def of_service(name: str) -> Callable[[], None]:
+    """Return an entry point for a module of the service: of the copy in the wheel, else of the project's folder.
 
     A package named `service` at the top level of site-packages could overwrite, or be overwritten by, somebody else's.
     So the wheel keeps it in nmt/applications, which is on the path of this process only.
     """
-    package = Path(__file__).resolve().parents[1]
-    bundled = package / "applications"
-    sys.path.insert(0, str(bundled if bundled.is_dir() else package.parent))
-    module("service")()
+
+    def command() -> None:
+        package = Path(__file__).resolve().parents[1]
+        bundled = package / "applications"
+        sys.path.insert(0, str(bundled if bundled.is_dir() else package.parent))
+        module(name)()
+
+    return command
+
+
+serve = of_service("service")
+keys = of_service("service.keys")

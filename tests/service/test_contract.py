@@ -259,6 +259,42 @@ async def test_the_schema_describes_what_is_accepted() -> None:
     assert "minimum" not in fields["alternatives"]  # a negative number counts as 0
 
 
+async def test_everything_is_below_the_url_prefix() -> None:
+    async with client_of(fake_app(FakeEngine(), url_prefix="/translate-api")) as client:
+        spec = (await client.get("/translate-api/spec")).json()
+        assert spec["servers"] == [{"url": "/translate-api"}]
+        gets = [path for path, methods in spec["paths"].items() if "get" in methods and "{" not in path]
+        for path in [*gets, "/docs", "/openapi.json"]:
+            assert (await client.get(f"/translate-api{path}")).status_code == 200, path
+        assert (await client.post("/translate-api/translate", json=GOOD)).json() == {"translatedText": "HELLO"}
+        form = {"source": "en", "target": "de"}
+        answer = await client.post("/translate-api/translate_file", data=form, files={"file": ("a.txt", b"words")})
+        url = answer.json()["translatedFileUrl"]
+        assert url.startswith("http://test/translate-api/download_file/")
+        assert (await client.get(url)).text == "WORDS"
+        assert (await client.get("/translate-api2/health")).status_code == 404
+        # A proxy may remove the prefix, and the container's health check does not know it.
+        assert (await client.get("/health")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origins", "origin", "expected"),
+    [
+        ("*", "https://a.example", "*"),
+        ("https://a.example", "https://a.example", "https://a.example"),
+        ("https://a.example", "https://b.example", None),
+        ("https://a.example", "null", None),
+        ("", "https://a.example", None),
+    ],
+)
+async def test_only_pages_of_the_origins_may_read_answers(origins: str, origin: str, expected: str | None) -> None:
+    async with client_of(fake_app(FakeEngine(), cors_origins=origins)) as client:
+        for method, path in (("POST", "/translate"), ("OPTIONS", "/translate"), ("GET", "/nothing")):
+            answer = await client.request(method, path, headers={"Origin": origin})
+            assert answer.headers.get("access-control-allow-origin") == expected
+            assert ("vary" in answer.headers) == (origins not in ("", "*"))
+
+
 async def test_languages_with_and_without_a_body() -> None:
     async with client_of(fake_app(FakeEngine(), TWO_WAYS)) as client:
         expected = [

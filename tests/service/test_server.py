@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -27,8 +28,13 @@ START_S = 120.0  # importing torch may take long on a busy machine
 
 
 @contextmanager
-def server(*command: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    """Start a server with this command ({port} is replaced), wait until it is ready, and yield it with a client."""
+def server(
+    *command: str, tls: str | None = None, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """Start a server with this command ({port} is replaced), wait until it is ready, and yield it with a client.
+
+    tls: file of the certificate that the client trusts, if the server has one.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -40,7 +46,9 @@ def server(*command: str, **environment: str) -> Iterator[tuple[subprocess.Popen
         text=True,
     )
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+        scheme, verify = ("https", ssl.create_default_context(cafile=tls)) if tls else ("http", True)
+        url = f"{scheme}://127.0.0.1:{port}"
+        with httpx.Client(base_url=url, verify=verify, timeout=60, trust_env=False) as client:
             wait_until_ready(process, client)
             yield process, client
     finally:
@@ -175,7 +183,7 @@ def test_the_access_log_has_no_text_and_no_key(model: Path) -> None:
         client.post("/translate?q=my+text&api_key=s3cret&source=en&target=de")
         process.terminate()
         log = process.communicate(timeout=30)[1]
-    assert '"POST /translate HTTP/1.1" 200' in log
+    assert re.search(r"service\.requests: answered .* route=/translate method=POST status=200 ", log)
     assert "s3cret" not in log
     assert "my+text" not in log
 
@@ -281,6 +289,51 @@ def test_sigterm_answers_what_was_accepted_and_exits_with_0() -> None:
         assert process.wait(30) == 0
 
 
+def test_a_full_log_pipe_holds_up_neither_requests_nor_the_exit() -> None:
+    code = (
+        "import sys; from tests.service.fakes import serve_slowly; "
+        "sys.exit(serve_slowly({port}, 0.0, access_log=True, log_texts=True, log_format='json', log_level='debug'))"
+    )
+    with server("-c", code) as (process, client):
+        for n in range(30):  # nobody reads the pipe, which holds 64 kB
+            text = f"text {n} " * 2000
+            assert translate(client, text) == {"translatedText": text.upper()}
+        wait_for(lambda: client.get("/health").status_code == 200)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_the_json_log_of_a_server_is_json(model: Path) -> None:
+    command = ("-m", "service", "--models", str(model), "--port", "{port}", "--beam", "1", "--log-format", "json")
+    with server(*command, NMT_ACCESS_LOG="true") as (process, client):
+        translate(client, "the lazy dog")
+        process.terminate()
+        lines = [json.loads(line) for line in process.communicate(timeout=30)[1].splitlines()]
+    (line,) = [line for line in lines if line.get("route") == "/translate"]
+    assert line.items() >= {"status": 200, "segments": 1, "client": "address 127.0.0.1"}.items()
+
+
+def test_a_connection_is_kept_after_an_answer_but_not_without_a_request() -> None:
+    code = (
+        "import sys; from tests.service.fakes import serve_slowly; "
+        "sys.exit(serve_slowly({port}, 0.0, idle_s=0.2, keep_alive_s=30.0))"
+    )
+    with server("-c", code) as (_, client):
+        address = (client.base_url.host, client.base_url.port)
+        with socket.create_connection(address, 20) as silent, socket.create_connection(address, 20) as kept:
+            for _ in range(2):
+                kept.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                answer = b""
+                while not answer.endswith(b"}"):
+                    part = kept.recv(65536)
+                    assert part, answer
+                    answer += part
+                assert answer.startswith(b"HTTP/1.1 200 ")
+                time.sleep(1.5)  # several sweeps longer than idle_s
+            silent.settimeout(20)
+            assert silent.recv(1) == b""
+
+
 def test_a_hung_step_ends_the_process_with_a_code() -> None:
     code = "import sys; from tests.service.fakes import serve_slowly; sys.exit(serve_slowly({port}, 600.0, hang_s=0.5))"
     with server("-c", code) as (process, client):
@@ -304,7 +357,7 @@ def test_the_log_announces_the_service_once_its_models_are_loaded(model: Path, t
     (tmp_path / "half.pt").write_bytes(model.read_bytes()[:1000])
     with server("-m", "service", "--models", str(tmp_path), "--port", "{port}", "--beam", "1") as (process, client):
         process.terminate()
-        log = messages(process.communicate(timeout=30)[1])
+        log = [line for line in messages(process.communicate(timeout=30)[1]) if "kernels" not in line]
     expected = [
         rf"listening on {client.base_url}; loading the models",
         r"loading .*/mine\.pt",

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from service.__main__ import main
-from service.limits import RateLimiter
 from service.loading import Folder
 from service.metrics import Metrics
 from service.settings import PREFIX, Settings, SettingsError, load_settings, parse_arguments
@@ -70,8 +69,24 @@ def test_help_shows_every_setting_with_its_default(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("https://a.example, http://localhost:8080", ("https://a.example", "http://localhost:8080")),
+        ("*", ("*",)),
+        ("", ()),
+    ],
+)
+def test_origins_are_a_list(given: str, expected: tuple[str, ...]) -> None:
+    assert load_settings(cors_origins=given).cors_origins == expected
+
+
+@pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
+        (["--cors-origins", "https://a.example/"], {}, "'https://a.example/' is no origin; give scheme, host and port"),
+        (["--cors-origins", "a.example"], {}, "'a.example' is no origin"),
+        (["--url-prefix", "api"], {}, "--url-prefix='api'"),
+        (["--url-prefix", "/api/"], {}, "--url-prefix='/api/'"),
         (["--port", "70000"], {}, "--port='70000': must be less than or equal to 65535"),
         (["--beam", "x"], {}, "--beam='x'"),
         (["--device", "tpu"], {}, "--device='tpu'"),
@@ -177,14 +192,3 @@ def test_the_service_keeps_freed_memory(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(SettingsError, match="no exported model"):
         Folder(load_settings(models=tmp_path), Metrics()).look()
     assert calls == ["kept"]
-
-
-def test_the_rate_limiter_forgets() -> None:
-    now = [0.0]
-    limiter = RateLimiter(2, lambda: now[0], callers=3)
-    for caller in "abcd":
-        limiter.spend(caller, 1)
-    assert len(limiter._spent) <= 3
-    now[0] = 61.0
-    limiter.spend("e", 1)
-    assert list(limiter._spent) == ["e"]

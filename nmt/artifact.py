@@ -71,6 +71,8 @@ class Manifest:
     """number of weights, shared ones counted once"""
     target_tags: bool = False
     """whether the source begins with a tag of the target language"""
+    shortlist: int = 0
+    """candidates for each source piece, if the search has a shortlist"""
     search: Mapping[str, Any] = field(default_factory=dict)
     """search defaults: beam, length_penalty"""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -136,18 +138,30 @@ class Artifact:
         return self.kernels if "python -m nmt.kernels" in self.kernels else ""
 
 
-def load(path: str | os.PathLike[str], device: str | torch.device = "cpu", dtype: str | None = None) -> Artifact:
-    """Load an exported file to `device` (auto, cpu, cuda, cuda:N).
+def load(
+    path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    dtype: str | None = None,
+    *,
+    shortlist: bool = True,
+) -> Artifact:
+    """Load an exported file to `device` (auto, cpu, cuda, cuda:N). shortlist: use that of the file, if it has one.
 
     `dtype` widens or narrows the weights (float32, bfloat16, float16). By default the file's own is taken, except on a
     CPU without that arithmetic: there float16, and bfloat16 on older CPUs, become float32. int8 stays int8.
     Raises `ArtifactError` naming the file when it is missing, not an exported file, damaged or of a newer format.
     """
-    return load_bytes(_read(Path(path)), str(path), device, dtype)
+    return load_bytes(_read(Path(path)), str(path), device, dtype, shortlist=shortlist)
 
 
 def load_bytes(
-    content: bytes, name: str, device: str | torch.device = "cpu", dtype: str | None = None, *, kernels: bool = True
+    content: bytes,
+    name: str,
+    device: str | torch.device = "cpu",
+    dtype: str | None = None,
+    *,
+    kernels: bool = True,
+    shortlist: bool = True,
 ) -> Artifact:
     """Load an exported file from its bytes; `name` is used in errors. Without `kernels` its own code computes all."""
     place = device if isinstance(device, torch.device) else pick_device(device)
@@ -171,6 +185,8 @@ def load_bytes(
     if kind != DTYPES[manifest.dtype]:
         search.to(kind)
     _choose_products(search, place)
+    if manifest.shortlist and not shortlist:
+        search.shortlist = False
     search, reason = fit(search.eval(), place) if kernels else (search.eval(), "not asked for")
     return Artifact(search, tokenizer, manifest, place, kind, len(content), reason)
 

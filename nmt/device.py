@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import sys
 import warnings
@@ -54,12 +55,24 @@ def keep_freed_memory() -> None:
     third of a training step on a CPU. For programs, not for libraries: the process keeps its largest size. Does nothing
     with other C libraries.
     """
-    if sys.platform != "linux":
-        return
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
     m_trim_threshold, m_mmap_threshold = -1, -3
-    mallopt(m_mmap_threshold, 1 << 30)
-    mallopt(m_trim_threshold, (1 << 31) - 1)
+    _glibc("mallopt", m_mmap_threshold, 1 << 30)
+    _glibc("mallopt", m_trim_threshold, (1 << 31) - 1)
+
+
+def limit_heaps(count: int) -> None:
+    """Let glibc have at most so many heaps for all threads; each keeps free memory of its own."""
+    m_arena_max = -8
+    _glibc("mallopt", m_arena_max, count)
+
+
+def return_freed_memory() -> None:
+    """Return the memory that glibc has kept to the system, once. For what will not be allocated again soon."""
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(function: str, *arguments: int) -> None:
+    """Call a function of glibc; do nothing with other C libraries."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            getattr(ctypes.CDLL("libc.so.6"), function)(*arguments)

@@ -19,14 +19,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nmt.artifact import DTYPES, Artifact, Manifest, load_bytes, pack, torchscript
-from nmt.cli.parser import Parser
-from nmt.errors import ArtifactError
+from nmt.cli.parser import Parser, positive
+from nmt.errors import ArtifactError, CorpusError, TokenizerError
 from nmt.files import atomic_write
 from nmt.kernels.search import fit
 from nmt.model.inference import for_inference
@@ -39,7 +39,12 @@ from nmt.text.cleaning import clean
 from nmt.text.special_ids import EOS
 from nmt.text.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from nmt.training.run_folder import Run
+
 MAX_SAMPLES = 32
+FREQUENT = 100
+"""most frequent target pieces in every shortlist"""
 
 
 class TrainedModel(Protocol):
@@ -91,24 +96,46 @@ class Parity:
         )
 
 
-def export(run: TrainedModel, path: Path, dtype: str = "float32", *, licence: str = "") -> tuple[Manifest, Parity]:
+class Shortlist(NamedTuple):
+    """The tables of a shortlist, see `nmt.search.beam.BeamSearch`."""
+
+    lexicon: Tensor
+    """(V, n): the target pieces that each source piece is most often translated to"""
+    frequent: Tensor
+    """(F,): pieces that every sentence has"""
+
+
+def export(
+    run: TrainedModel, path: Path, dtype: str = "float32", *, licence: str = "", shortlist: Shortlist | None = None
+) -> tuple[Manifest, Parity]:
     """Export a trained model to `path`, whole or not at all; returns its manifest and its parity.
 
     Raises `ArtifactError` if the file would differ from the model by more than `TOLERANCES`.
     """
     with atomic_write(path) as file:  # opened first: a path that cannot be written fails before the work
-        content, manifest, parity = build(run, dtype, licence=licence, name=str(path))
+        content, manifest, parity = build(run, dtype, licence=licence, name=str(path), shortlist=shortlist)
         file.write(content)
     return manifest, parity
 
 
 def build(
-    run: TrainedModel, dtype: str = "float32", *, licence: str = "", name: str = "export"
+    run: TrainedModel,
+    dtype: str = "float32",
+    *,
+    licence: str = "",
+    name: str = "export",
+    shortlist: Shortlist | None = None,
 ) -> tuple[bytes, Manifest, Parity]:
-    """Return the exported file's bytes, compared with the model in memory; `name` is used in errors."""
+    """Return the exported file's bytes, compared with the model in memory; `name` is used in errors.
+
+    The comparison is without the shortlist.
+    """
     manifest = describe(run, dtype, licence)
-    code = script(convert(run.model, dtype))
-    parity = compare(run, load_bytes(pack(code, run.tokenizer, manifest), name, kernels=False))
+    if shortlist is not None:
+        manifest = replace(manifest, shortlist=shortlist.lexicon.size(1))
+    code = script(convert(run.model, dtype), shortlist)
+    content = pack(code, run.tokenizer, manifest)
+    parity = compare(run, load_bytes(content, name, kernels=False, shortlist=False))
     tolerance = TOLERANCES[dtype]
     near = parity.largest <= tolerance.largest and parity.mean <= tolerance.mean  # both False for NaN
     if not near or parity.same_greedy < tolerance.same_greedy:
@@ -200,13 +227,36 @@ def _samples(run: TrainedModel) -> tuple[list[list[int]], list[list[int]]]:
     return [[*src, EOS] for src, _ in pairs], [[*tgt, EOS] for _, tgt in pairs]
 
 
-def script(model: StepModel) -> bytes:
+def make_shortlist(run: Run, count: int) -> Shortlist:
+    """Make the tables of a shortlist, with `count` pieces for each source piece, from the run's training corpus.
+
+    Raises `ArtifactError` if the corpus is no longer there.
+    """
+    from nmt.corpus.lexicon import best_translations, most_frequent  # here: exports without it need no numpy
+    from nmt.corpus.prepare import prepare
+
+    data = run.config.data
+    where = f"run it in the folder where the model was trained (data.root: {data.root}, data.cache: {data.cache})"
+    try:
+        corpus = prepare(data, data.cache)
+    except (CorpusError, TokenizerError) as error:
+        raise ArtifactError(f"--shortlist needs the training corpus: {error}; {where}, or export without it") from None
+    if corpus.tokenizer.to_bytes() != run.tokenizer.to_bytes():
+        raise ArtifactError(f"--shortlist needs the training corpus, but that of {data.root} is another one; {where}")
+    size = run.tokenizer.vocabulary
+    frequent = most_frequent(corpus.train.target, size, FREQUENT)
+    lexicon = best_translations(corpus.train.source, corpus.train.target, size, count)
+    kind = torch.int16 if size <= 2**15 else torch.int32
+    return Shortlist(torch.from_numpy(lexicon).to(kind), torch.from_numpy(frequent).to(kind))
+
+
+def script(model: StepModel, shortlist: Shortlist | None = None) -> bytes:
     """Script the search around a model; returns the bytes of a `torch.jit.save`."""
     buffer = io.BytesIO()
     with torchscript():
         for name in BeamSearch.SCRIPTED:  # the methods that the engine calls, besides forward
             torch.jit.export(getattr(BeamSearch, name))
-        torch.jit.save(torch.jit.script(BeamSearch(model).eval()), buffer)
+        torch.jit.save(torch.jit.script(BeamSearch(model, *(shortlist or ())).eval()), buffer)
     return buffer.getvalue()
 
 
@@ -221,6 +271,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         "-o", "--output", type=Path, metavar="FILE", help="file to write; RUN/model-DTYPE.pt if not given"
     )
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="type of the weights")
+    parser.add_argument(
+        "--shortlist",
+        type=positive,
+        nargs="?",
+        const=40,
+        metavar="N",
+        help=f"translate a sentence by the N (40 if not given) most probable target pieces of its source pieces and "
+        f"the {FREQUENT} most frequent ones; needs the training corpus",
+    )
     parser.add_argument("--licence", default="", help="licence of the weights, for the manifest")
     options = parser.parse_args(argv)
 
@@ -229,7 +288,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = load_run(options.run)
     path = options.output or options.run / f"model-{options.dtype}.pt"
     began = time.monotonic()
-    manifest, parity = export(run, path, options.dtype, licence=options.licence)
+    shortlist = make_shortlist(run, options.shortlist) if options.shortlist else None
+    manifest, parity = export(run, path, options.dtype, licence=options.licence, shortlist=shortlist)
     print(f"compared with the trained model on {parity}")
     print(
         f"{path}: {' '.join(f'{source}-{target}' for source, target in manifest.pairs)}, {manifest.dtype}, "

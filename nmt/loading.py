@@ -21,7 +21,9 @@ from nmt.errors import EXTRA_OF, MissingPackageError
 from nmt.search.pool import EnginePool
 
 
-def load_model(path: str | os.PathLike[str], device: str = "auto", dtype: str | None = None) -> Artifact:
+def load_model(
+    path: str | os.PathLike[str], device: str = "auto", dtype: str | None = None, *, shortlist: bool = True
+) -> Artifact:
     """Load an exported file (see `nmt.artifact.load`), or the best model of a run folder.
 
     A run folder's model is float32, or converted to `dtype` as an export would be. Raises `ArtifactError` or
@@ -29,7 +31,7 @@ def load_model(path: str | os.PathLike[str], device: str = "auto", dtype: str | 
     """
     path = Path(path)
     if not path.is_dir():
-        return artifact.load(path, device, dtype)
+        return artifact.load(path, device, dtype, shortlist=shortlist)
     try:
         from nmt.export import from_run
         from nmt.training.run_folder import load_run
@@ -51,7 +53,7 @@ def load_from(options: argparse.Namespace, path: Path | None = None) -> Artifact
     keep_freed_memory()
     if options.threads:
         torch.set_num_threads(options.threads)
-    model = load_model(path or options.model, options.device, options.dtype)
+    model = load_model(path or options.model, options.device, options.dtype, shortlist=options.shortlist)
     if model.dtype != artifact.DTYPES[model.manifest.dtype] and options.dtype is None:
         kind = str(model.dtype).removeprefix("torch.")
         print(f"note: {path or options.model}: {model.manifest.dtype} is computed in {kind} here", file=sys.stderr)

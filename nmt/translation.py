@@ -53,6 +53,27 @@ class Plan:
     requests: tuple[Request, ...]
     """searches still to be run; their keys are unique in the process"""
     options: SearchOptions
+    sources: tuple[str, ...]
+    """the text of each part as it is in `source`; that of a halved segment is with its first half"""
+
+    def edges(self) -> list[int]:
+        """Return the parts that begin a unit: a segment with the copied text before it; the last has what follows."""
+        edges, found = [0], False
+        for n, part in enumerate(self.parts):
+            if found and self.sources[n]:
+                edges.append(n)
+                found = False
+            found |= isinstance(part, Segment)
+        return edges if found or len(edges) == 1 else edges[:-1]
+
+    def units(self) -> list[Plan]:
+        """Return a plan for each unit; together they are this plan."""
+        units = []
+        for begin, end in itertools.pairwise([*self.edges(), len(self.parts)]):
+            parts, sources = self.parts[begin:end], self.sources[begin:end]
+            requests = tuple(part.request for part in parts if isinstance(part, Segment))
+            units.append(Plan("".join(sources), parts, requests, self.options, sources))
+        return units
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,25 @@ class Translation:
     """whether the length limit truncated them; complete ones come first, whatever their scores"""
     truncated: bool = False
     """whether the length limit truncated the translation of a segment, even after the segment was halved"""
+    edges: tuple[tuple[int, int, int], ...] = ((0, 0, 0),)
+    """where its units (see `Plan.edges`) begin: in `source`, in `text`, and in `segments`"""
+
+    def units(self) -> list[Translation]:
+        """Return the translation of each unit, without alternatives; together they are this one."""
+        end = len(self.source), len(self.text), len(self.segments)
+        return [
+            replace(
+                self,
+                source=self.source[begin[0] : end[0]],
+                text=self.text[begin[1] : end[1]],
+                segments=self.segments[begin[2] : end[2]],
+                alternatives=(),
+                alternative_scores=(),
+                alternative_truncated=(),
+                edges=((0, 0, 0),),
+            )
+            for begin, end in itertools.pairwise([*self.edges, end])
+        ]
 
     def restored(self, protected: Protected, source: str) -> Translation:
         """Return the translation of `source` if this is that of the text with stand-ins in place of its parts."""

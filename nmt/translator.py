@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any, Unpack, overload
 
 import torch
@@ -249,6 +250,29 @@ class Translator:
             )
             for text in texts
         ]
+        return (yield from self.search(plans))
+
+    def unit_steps(
+        self,
+        text: str,
+        options: SearchOptions,
+        *,
+        split_sentences: bool = False,
+        source_language: str = "",
+        target_language: str = "",
+    ) -> list[Steps]:
+        """Return the steps of each unit of a text (see `Plan.edges`); together their translations are that of it."""
+        plan = self.plan(
+            text,
+            options,
+            split_sentences=split_sentences,
+            source_language=source_language,
+            target_language=target_language,
+        )
+        return [self.search([unit]) for unit in plan.units()]
+
+    def search(self, plans: Sequence[Plan]) -> Steps:
+        """Yield the requests of plans, then those of halves; return the translations."""
         results = {r.key: r for r in (yield [request for plan in plans for request in plan.requests])}
         revised = [self.revise(plan, results) for plan in plans]
         if retries := [request for plan in revised if plan is not None for request in plan.requests]:
@@ -271,7 +295,7 @@ class Translator:
         """
         tag = self.tag(target_language)
         if not is_translatable(text):
-            return Plan(text, (_CONTROL.sub("", text),), (), options)
+            return Plan(text, (_CONTROL.sub("", text),), (), options, (text,))
         known: dict[str, Reading] = {}
 
         def length(part: str) -> int:
@@ -284,12 +308,16 @@ class Translator:
         spans = split(text, limit, length, split_sentences=split_sentences, language=language)
         key = next(_serial)
         parts: list[str | Segment] = []
+        sources: list[str] = []
         for n, span in enumerate(spans):
             before, core, after = unwrap(span.text) if span.translate and keep_form else ("", span.text, "")
             part = self._segment(core, (key, n), tag, options, known, keep_form) if span.translate else ""
-            parts += [before, part or _CONTROL.sub("", core), after]
+            for each, source in ((before, before), (part or _CONTROL.sub("", core), core), (after, after)):
+                if source:
+                    parts.append(each)
+                    sources.append(source)
         requests = tuple(part.request for part in parts if isinstance(part, Segment))
-        return Plan(text, tuple(filter(None, parts)), requests, options)
+        return Plan(text, tuple(parts), requests, options, tuple(sources))
 
     def tag(self, target: str) -> tuple[int, ...]:
         """Return the tag pieces that a source for the language `target` (a code, or "") begins with, often none.
@@ -314,16 +342,21 @@ class Translator:
         if not plan.requests:
             return None
         parts: list[str | Segment] = []
+        sources: list[str] = []
         requests: list[Request] = []
-        for part in plan.parts:
+        for part, source in zip(plan.parts, plan.sources, strict=True):
             halves = self._halves(part, plan.options, results) if isinstance(part, Segment) else None
             if halves is None:
                 parts.append(part)
+                sources.append(source)
             else:
                 first, space, second = halves
                 parts += [first, space, second]
+                sources += [source, "", ""]
                 requests += [first.request, second.request]
-        return replace(plan, parts=tuple(parts), requests=tuple(requests)) if requests else None
+        if not requests:
+            return None
+        return replace(plan, parts=tuple(parts), sources=tuple(sources), requests=tuple(requests))
 
     def _halves(
         self, segment: Segment, options: SearchOptions, results: Mapping[Hashable, Result]
@@ -353,7 +386,12 @@ class Translator:
             return Translation(plan.source, "".join(part for part in plan.parts if isinstance(part, str)), 1.0, 0.0, ())
         segments: list[SegmentTranslation] = []
         whole = [Candidate("", 0, 0.0, 0, 0.0)]  # the best translations of the text so far, best first
-        for part in plan.parts:
+        begins = set(plan.edges())
+        edges: list[tuple[int, int, int]] = []
+        places = accumulate(map(len, plan.sources), initial=0)
+        for n, (part, place) in enumerate(zip(plan.parts, places, strict=False)):
+            if n in begins:
+                edges.append((place, len(whole[0].text), len(segments)))
             if isinstance(part, str):
                 whole = [candidate.then(part) for candidate in whole]
                 continue
@@ -361,14 +399,14 @@ class Translator:
             if result.error is not None:
                 raise TranslationError(f"the model failed on {_short(part.text)!r}: {result.error}") from result.error
             candidates: dict[str, Candidate] = {}
-            for n, hypothesis in enumerate(result.hypotheses):
+            for rank, hypothesis in enumerate(result.hypotheses):
                 text = self._text(part, hypothesis)
                 # Two hypotheses may be one text in different pieces: the better one represents it.
                 tokens = len(hypothesis.token_log_probs)
                 candidates.setdefault(
                     text, Candidate(text, not hypothesis.complete, hypothesis.log_prob, tokens, hypothesis.score)
                 )
-                if n == 0:
+                if rank == 0:
                     segments.append(self._detail(part, text, hypothesis))
             whole = combine(whole, list(candidates.values()), plan.options.n_best)
         distinct: dict[str, Candidate] = {}  # different translations of the segments may still join to one text
@@ -385,6 +423,7 @@ class Translator:
             tuple(other.confidence for other in others),
             tuple(other.truncated > 0 for other in others),
             best.truncated > 0,
+            tuple(edges) or ((0, 0, 0),),
         )
 
     def read(self, text: str, keep_form: bool = True) -> Reading:

@@ -7,7 +7,9 @@ module loads neither torch nor a model.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,16 +23,18 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from service import answering, documents, languages, limits, pages, schemas
+from service import answering, documents, events, languages, limits, pages, schemas
 from service.body import Fields, Lingering, read_fields
 from service.connections import ByteBudget, report_errors_once_a_second
+from service.context import current
 from service.cors import CORSForAll
-from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow
+from service.errors import DeadlineExceeded, EngineFailed, ServiceError, TooLarge, TooSlow, Unavailable
 from service.files import FileStore
 from service.lifecycle import Loader, Service, load_exported
 from service.metrics import Metrics, MetricsMiddleware
 from service.models import Models
-from service.settings import Settings, load_settings
+from service.registry import Registry
+from service.settings import Settings, SettingsError, load_settings
 from service.suggestions import Suggestions
 
 log = logging.getLogger("service")
@@ -78,6 +82,8 @@ def create_app(
     )
     app.state.service = service
     app.state.bodies = ByteBudget(max(settings.max_bodies_bytes, settings.max_body_bytes))
+    app.state.open_requests = 0
+    app.state.most_requests = math.inf  # the server sets it, as each takes a connection
     app.state.files = FileStore(settings.keep_files_s, settings.kept_files_bytes, clock=clock)
     app.state.file_turns = asyncio.Semaphore(FILES_AT_ONCE)
     path = settings.suggestions
@@ -91,7 +97,7 @@ def create_app(
     app.post(
         "/translate",
         response_model=schemas.TranslateAnswer,
-        responses=ERRORS,
+        responses={200: {"content": {events.MEDIA_TYPE: {}}}, **ERRORS},
         openapi_extra=schemas.request_body(schemas.TranslateBody),
         summary="Translate a text or a list of texts",
     )(translate)
@@ -111,7 +117,13 @@ def create_app(
         openapi_extra=schemas.request_body(schemas.FileBody, ["multipart/form-data"]),
         summary=f"Translate a file: {', '.join(documents.FORMATS)}",
     )(translate_file)
-    app.get("/download_file/{name}", summary="Fetch a translated file", response_class=Response)(download_file)
+    app.get(
+        "/download_file/{name}",
+        summary="Fetch a translated file",
+        response_class=Response,
+        responses={200: {"content": {"application/octet-stream": {}}}, 404: ERRORS[400]},
+        openapi_extra=schemas.path_parameter("name"),
+    )(download_file)
     app.post(
         "/suggest",
         response_model=schemas.Success,
@@ -122,16 +134,25 @@ def create_app(
     app.get("/languages", response_model=list[schemas.Language], summary="List the languages and the targets of each")(
         list_languages
     )
+    app.get("/models", response_model=list[schemas.ModelFile], summary="List the files of models and their states")(
+        list_models
+    )
+    if settings.admin_key:
+        app.post(
+            "/admin/reload",
+            response_model=schemas.Reloaded,
+            responses={403: ERRORS[403], 422: {"model": schemas.Reloaded}, 503: ERRORS[503]},
+            summary="Look for new, changed and removed files of models now; Authorization: Bearer KEY",
+        )(reload)
     app.get("/health", response_model=schemas.Status, summary="Liveness: 200 unless a restart is needed")(health)
-    app.get("/ready", response_model=schemas.Status, summary="Readiness: 200 while the service accepts requests")(ready)
+    app.get("/ready", response_model=schemas.Readiness, summary="Readiness: 200 while requests are accepted")(ready)
     app.get("/frontend/settings", summary="Settings for a web page: limits, keys, default languages")(frontend_settings)
     app.get("/metrics", summary="Prometheus metrics", response_class=Response)(prometheus)
     app.get("/spec", summary="This description, as OpenAPI")(spec)
     app.get("/docs", response_class=HTMLResponse, include_in_schema=False)(docs)
     for path, endpoint in (("/health", health), ("/ready", ready), ("/languages", list_languages)):
         app.router.add_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
-    # libretranslatepy before 2.1.4 sends a POST.
-    app.router.add_route("/languages", list_languages, methods=["POST"], include_in_schema=False)
+    app.post("/languages", response_model=list[schemas.Language], summary="The same, for older clients")(list_languages)
     return app
 
 
@@ -215,6 +236,27 @@ async def list_languages(request: Request) -> Response:
     )
 
 
+async def list_models(request: Request) -> Response:
+    """`GET /models`."""
+    return JSONResponse(_registry(request).listed())
+
+
+async def reload(request: Request) -> Response:
+    """`POST /admin/reload`."""
+    key = schemas.api_key({}, request.headers.get("authorization"))
+    if not limits.is_accepted(key, [_service(request).settings.admin_key]):
+        return _error(403, "Invalid admin key")
+    try:
+        changes = await _registry(request).reload(at_once=True)
+    except (SettingsError, OSError) as error:
+        return _error(422, f"the models in service stay: {error}")
+    body = dataclasses.asdict(changes)
+    if not changes.failed:
+        return JSONResponse(body)
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in changes.failed.items())
+    return JSONResponse({"error": f"not taken into service: {reasons}", **body}, 422)
+
+
 async def health(request: Request) -> Response:
     """`GET /health`: an error if only a restart helps; fine while loading and draining."""
     problem = _service(request).unhealthy()
@@ -223,8 +265,10 @@ async def health(request: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """`GET /ready`: an error unless requests are accepted."""
-    problem = _service(request).not_ready()
-    return JSONResponse({"status": "ready"}) if problem is None else _error(503, problem, {"Retry-After": "5"})
+    service = _service(request)
+    problem = service.not_ready()
+    ready = {"status": "ready", "models": service.states()}
+    return JSONResponse(ready) if problem is None else _error(503, problem, {"Retry-After": "5"})
 
 
 async def frontend_settings(request: Request) -> Response:
@@ -262,29 +306,78 @@ async def _served(
     """Read the fields of a request and answer with what ``work`` returns, within the deadline."""
     service = _service(request)
     settings = service.settings
-    ends = asyncio.get_running_loop().time() + settings.timeout_s
+    state = request.app.state
+    ends = current().ends = asyncio.get_running_loop().time() + settings.timeout_s
+    state.open_requests += 1
     try:
+        if work is _translate:
+            _refuse_early(request.app, request.client.host if request.client else "unknown")
         try:
             async with asyncio.timeout_at(ends):
-                fields = await read_fields(request, most_bytes or settings.max_body_bytes, request.app.state.bodies)
+                fields = await read_fields(request, most_bytes or settings.max_body_bytes, state.bodies)
         except TimeoutError:
             raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
-        models = service.require()
         try:
-            async with asyncio.timeout_at(ends):
-                return JSONResponse(await _while_connected(request, work(request, fields, models)))
+            with service.require().held() as models:
+                async with asyncio.timeout_at(ends):
+                    answer = await _while_connected(request, work(request, fields, models))
+                    return answer if isinstance(answer, Response) else JSONResponse(answer)
         except TimeoutError:
             raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
     except ClientDisconnect:
         return Response(status_code=CLIENT_GONE)
+    finally:
+        state.open_requests -= 1
+
+
+def refusal(app: FastAPI, host: str, deadline_s: float) -> bytes | None:
+    """Return the bytes of the answer to a request from this address that is refused before it is read; None if not."""
+    service: Service = app.state.service
+    try:
+        _refuse_early(app, host, deadline_s)
+    except Unavailable as error:
+        if error.closing:
+            return None  # the application closes the connection, too
+        service.metrics.requests.labels("/translate", "POST", str(error.status)).inc()
+        service.metrics.refused(error.reason)
+        body = JSONResponse({"error": str(error)}).body
+        lines = [f"{name}: {value}" for name, value in error.headers().items()]
+        head = ["HTTP/1.1 503 Service Unavailable", "Content-Type: application/json", *lines]
+        return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + bytes(body)
+    return None
+
+
+def _refuse_early(app: FastAPI, host: str, deadline_s: float = math.inf) -> None:
+    """Raise Unavailable, before the body is read, if each model would refuse even a short text of this client.
+
+    So a flood of requests leaves the event loop time for those that are accepted. Where keys are in use, the client is
+    known only after the body, and this is for one who has sent nothing yet.
+    """
+    state = app.state
+    models: Models = state.service.require()
+    if state.open_requests > state.most_requests:
+        raise Unavailable("too many requests are on the way, try again later")
+    refused: Unavailable | None = None
+    client = "" if state.service.settings.api_keys else f"address {host}"
+    for model in models:
+        try:
+            return model.worker.check(client, deadline_s)
+        except Unavailable as error:
+            refused = error
+    if refused is not None:
+        raise refused
+
+
+def _address(request: Request) -> str:
+    return f"address {request.client.host if request.client else 'unknown'}"
 
 
 def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
     """Check the rate limit, then the key; return the limits of the caller's request."""
     settings = _service(request).settings
     key = schemas.api_key(fields, request.headers.get("authorization"))
-    address = request.client.host if request.client else "unknown"
-    caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else f"address {address}"
+    caller = f"key {key}" if limits.is_accepted(key, settings.api_keys) else _address(request)
+    current().client = _address(request)
     request.app.state.limiter.spend(caller, schemas.cost(fields))
     limits.check_key(key, settings.api_keys)
     return schemas.RequestLimits(
@@ -292,12 +385,22 @@ def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
     )
 
 
-async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any]:
+async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any] | Response:
     allowed = _admit(request, fields)
+    name = schemas.model_name(fields, models.files)
+    models = models.only(name)
     asked = schemas.check(fields, allowed, models.languages, models.routes)
-    body = await answering.answer(asked, models, protecting=_service(request).settings.protect)
+    context = current()
+    context.bulk |= asked.bulk
+    if asked.deadline_s is not None:
+        context.ends = min(context.ends, asyncio.get_running_loop().time() + asked.deadline_s)
+    protecting = _service(request).settings.protect
+    if asked.stream:
+        parts = answering.stream(asked, models, protecting=protecting, model=name)
+        return await events.answer_events(parts, context.ends)
+    body = await answering.answer(asked, models, protecting=protecting)
     _service(request).metrics.characters.inc(sum(map(len, asked.texts)))
-    return body
+    return body if name is None else {**body, "model": name}
 
 
 async def _detect(request: Request, fields: Fields, models: Models) -> list[dict[str, Any]]:
@@ -310,6 +413,7 @@ async def _detect(request: Request, fields: Fields, models: Models) -> list[dict
 async def _translate_file(request: Request, fields: Fields, models: Models) -> dict[str, str]:
     allowed = _admit(request, fields)
     settings = _service(request).settings
+    models = models.only(schemas.model_name(fields, models.files))
     file, source, target = schemas.check_file(fields, models.languages, models.routes)
     if len(file.content) > settings.max_file_bytes:
         raise TooLarge(f"Invalid request: the file is larger than {settings.max_file_bytes} bytes")
@@ -370,8 +474,10 @@ async def _while_connected(request: Request, work: Awaitable[T]) -> T:
 # --- errors -------------------------------------------------------------------------------------------------------
 
 
-async def answer_error(_: Request, error: Exception) -> Response:
+async def answer_error(request: Request, error: Exception) -> Response:
     """Answer any error with ``{"error": ...}``; unexpected errors expose no internals."""
+    if isinstance(error, ServiceError):
+        _service(request).metrics.refused(error.reason)
     if isinstance(error, TooLarge):
         return Lingering({"error": str(error)}, error.status, error.headers())
     if isinstance(error, ServiceError):
@@ -388,3 +494,11 @@ def _error(status: int, text: str, headers: dict[str, str] | None = None) -> Res
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
+
+
+def _registry(request: Request) -> Registry:
+    """Return the files in service. Raises Unavailable unless the service is ready."""
+    service = _service(request)
+    service.require()
+    assert service.registry is not None
+    return service.registry

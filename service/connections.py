@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 import resource
 import time
 from collections.abc import Callable
@@ -17,6 +19,11 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 log = logging.getLogger("service.connections")
 
 SWEEP_S = 0.5
+SORT_S = 0.05
+TRANSLATE = b"/translate"
+DEADLINE = re.compile(rb'"deadline_ms"\s*:\s*(\d{1,9})\b')
+MOST_HEAD_BYTES = 256 * 1024  # some clients send their text in the query string
+HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 SPARE_FILES = 64  # file descriptors for all else: models, log, event loop
 
 
@@ -36,7 +43,11 @@ class Connections:
         # Both in the order of their times, oldest first. A connection is in one of them.
         self._idle: dict[Connection, float] = {}
         self._busy: dict[Connection, float] = {}
+        self._sorted = -math.inf
         self._sweeping = False
+        self.refusal: Callable[[str, float], bytes | None] = lambda host, deadline_s: None
+        """returns the whole answer to a request for a translation from this address, and with this deadline, if even
+        the shortest would be refused; else None"""
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._busy)
@@ -49,8 +60,7 @@ class Connections:
         """Add a connection; close one if there are too many."""
         self._idle[connection] = self._clock()
         if len(self) > self.most:
-            self._sort()
-            self._abort(next(iter(self._idle)))  # the new one is idle, so there is one
+            self._abort(self._longest_idle())
         if not self._sweeping:
             self._sweeping = True
             asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
@@ -60,9 +70,19 @@ class Connections:
         self._idle.pop(connection, None)
         self._busy.pop(connection, None)
 
+    def _longest_idle(self) -> Connection:
+        """Return the connection that has been without a request for longest; the new one if all others have one."""
+        if self._clock() - self._sorted > SORT_S:  # not for each of very many: it takes time
+            self._sort()
+        while next(iter(self._idle)).busy:
+            connection = next(iter(self._idle))
+            del self._idle[connection]
+            self._busy[connection] = self._clock()
+        return next(iter(self._idle))  # the new one is idle, so there is one
+
     def _sort(self) -> None:
         """Move each connection that got a request, or has answered it, to where it belongs now."""
-        now = self._clock()
+        now = self._sorted = self._clock()
         for connection in [one for one in self._idle if one.busy]:
             del self._idle[connection]
             self._busy[connection] = now
@@ -91,16 +111,89 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     """uvicorn's connection, which reports to ``all``."""
 
     all: Connections
+    _refused = False  # whether the body that arrives is that of a refused request
+    _held: bytes | None = None  # what has arrived of the body of a request that is not started yet
+    _head_bytes: int | None = None  # of a head that is not complete; h11, which has a limit itself, does not count
 
     @property
     def busy(self) -> bool:
         """Whether a request has arrived whose answer is not complete; its body may still be on the way."""
         return self.cycle is not None and not self.cycle.response_complete
 
+    def on_headers_complete(self) -> None:
+        """Start a request whose head has arrived, or hold it. Called by httptools' parser; h11 has no such call.
+
+        In a flood most requests are refused. A tenth of the work of a request leaves the cores to those accepted.
+        A request is held until the end of the data that its head came with: short bodies end there, and may name an
+        early deadline.
+        """
+        self._head_bytes = None
+        self._refused = False
+        if self._is_plain():
+            self._held = b""
+        else:
+            super().on_headers_complete()
+
+    def _refuse_or_start(self, deadline_s: float = math.inf) -> None:
+        """Refuse the request that was held, or start it."""
+        body, self._held = self._held, None
+        answer = self.all.refusal(self.client[0], deadline_s)
+        if answer is not None:
+            self._refused = True
+            self.transport.write(answer)
+            return
+        super().on_headers_complete()
+        if body:
+            super().on_body(body)
+
+    def _is_plain(self) -> bool:
+        """Whether it is a request for a translation that needs nothing but an answer, on a free connection."""
+        return (
+            self.url == TRANSLATE
+            and self.parser.get_method() == b"POST"
+            and self.parser.should_keep_alive()
+            and not self.parser.should_upgrade()
+            and not self.busy
+            and self.client is not None
+            and not any(name in (b"origin", b"expect") for name, _ in self.headers)
+        )
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, or drop it."""
+        if self._held is not None:
+            self._held += body
+        elif not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end of the body."""
+        if self._held is not None:
+            named = DEADLINE.search(self._held)  # within a text the quotes would be escaped
+            self._refuse_or_start(int(named[1]) / 1000 if named else math.inf)
+        if not self._refused:
+            super().on_message_complete()
+
     def connection_made(self, transport: Any) -> None:
         """Take the connection."""
         super().connection_made(transport)
         self.all.opened(self)
+
+    def on_message_begin(self) -> None:
+        """Begin to count the bytes of the head."""
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has arrived, unless it makes a head too long: httptools takes one of any length."""
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self.transport.write(HEAD_TOO_LARGE)
+                self.transport.close()
+                return
+        super().data_received(data)
+        if self._held is not None and not self.transport.is_closing():  # the rest of the body comes later
+            self._refuse_or_start()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -133,6 +226,23 @@ def report_errors_once_a_second(loop: asyncio.AbstractEventLoop) -> None:
             loop.default_exception_handler(context)
 
     loop.set_exception_handler(report)
+
+
+class OnceASecond(logging.Filter):
+    """Lets each message pass once a second at most: a client can provoke a warning with every request."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether it passes; errors always do."""
+        message, now = str(record.msg), self._clock()
+        passes = record.levelno >= logging.ERROR or now - self._last.get(message, -1.0) >= 1.0
+        if passes:
+            self._last[message] = now
+        return passes
 
 
 class ByteBudget:

@@ -22,14 +22,19 @@ from nmt.text.alignment import Word, text_of
 from nmt.text.protected import protect, restore
 from nmt.text.segments import is_translatable
 from service.errors import BadRequest
-from service.markup import Document, scan_all
+from service.markup import Document, scan_all, unescape
 
 MOST_MEMBERS = 2000
 """files in an archive"""
 UNPACKED = 10
 """bytes that an archive may have when unpacked, for each byte that a file may have"""
+COMPRESSIONS = frozenset([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+"""those of office documents; Python unpacks the others without a bound on the size"""
 MARKUP = 20
 """characters that a file, or a member of an archive, may have for each character of text that is allowed"""
+
+
+_MEMBER = b"PK\1\2"  # with which each entry of an archive's directory begins
 
 
 class Readable(Protocol):
@@ -112,7 +117,7 @@ def _into_lines(text: str, ends: Sequence[str]) -> str:
 
 # --- gettext ----------------------------------------------------------------------------------------------------------
 
-_KEYWORD = re.compile(r'(msgctxt|msgid_plural|msgid|msgstr(?:\[\d+\])?)[ \t]+(?=")')
+_KEYWORD = re.compile(r'(msgctxt|msgid_plural|msgid|msgstr(?:\[[0-5]\])?)[ \t]+(?=")')
 _QUOTED = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
@@ -138,6 +143,8 @@ def catalogue(text: str) -> Pieces:
             name = keyword[1]
             if name in ("msgctxt", "msgid"):
                 entry = {}
+            elif name in entry:  # else many translations of one text could be asked for
+                raise BadRequest("Invalid request: an entry of the catalogue has a keyword twice")
             entry[name] = value
             source = entry.get("msgid", "") if name in ("msgstr", "msgstr[0]") else entry.get("msgid_plural", "")
             if name.startswith("msgstr") and not value and is_translatable(source):
@@ -189,7 +196,7 @@ class Paragraphs:
                 self._groups.append([])
             elif token.kind == "text" and depth > 0 and (held > 0 or not holders):
                 self._groups[-1].append(n)
-        texts = [[html.unescape(self._tokens[n].raw) for n in group] for group in self._groups]
+        texts = [[unescape(self._tokens[n].raw) for n in group] for group in self._groups]
         kept = [n for n, parts in enumerate(texts) if is_translatable("".join(parts))]
         self._groups = [self._groups[n] for n in kept]
         self._protected = [protect("".join(texts[n])) for n in kept]
@@ -235,10 +242,14 @@ class Archive:
     ) -> None:
         self._members: list[tuple[zipfile.ZipInfo, bytes | Paragraphs]] = []
         try:
+            if data.count(_MEMBER) > MOST_MEMBERS:  # before they are read
+                raise BadRequest("Invalid request: the file has too many parts")
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 infos = archive.infolist()
-                if len(infos) > MOST_MEMBERS:
-                    raise BadRequest("Invalid request: the file has too many parts")
+                if len(archive.namelist()) > len(set(archive.namelist())) or not COMPRESSIONS.issuperset(
+                    info.compress_type for info in infos
+                ):
+                    raise zipfile.BadZipFile
                 left = most_bytes * UNPACKED
                 for info in infos:
                     with archive.open(info) as member:

@@ -15,13 +15,18 @@ from __future__ import annotations
 
 
 class ServiceError(Exception):
-    """Base class. ``status`` is the HTTP status, ``str(error)`` the text, ``retry_after`` whole seconds or None."""
+    """Base class. ``status`` is the HTTP status, ``str(error)`` the text, ``retry_after`` whole seconds or None.
+
+    reason: a word for metrics and the log, of a fixed set; of the class, unless it is given.
+    """
 
     status = 500
+    reason = "failed"
 
-    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: int | None = None, reason: str = "") -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.reason = reason or self.reason
 
     def headers(self) -> dict[str, str]:
         """Return the header fields of the answer."""
@@ -32,18 +37,21 @@ class BadRequest(ServiceError):
     """The request is invalid; repeating it does not help."""
 
     status = 400
+    reason = "invalid"
 
 
 class Forbidden(ServiceError):
     """The API key is wrong."""
 
     status = 403
+    reason = "wrong_key"
 
 
 class TooSlow(ServiceError):
     """The body did not arrive in time."""
 
     status = 408
+    reason = "slow_body"
 
     def headers(self) -> dict[str, str]:
         return {"Connection": "close"}
@@ -53,6 +61,7 @@ class TooLarge(ServiceError):
     """The body is over the limit. The rest of it is not read, so the connection must be closed."""
 
     status = 413
+    reason = "too_large"
 
     def headers(self) -> dict[str, str]:
         return {"Connection": "close"}
@@ -62,6 +71,7 @@ class TooManyRequests(ServiceError):
     """The rate limit is exceeded."""
 
     status = 429
+    reason = "rate_limit"
 
 
 class EngineFailed(ServiceError):
@@ -74,9 +84,10 @@ class Unavailable(ServiceError):
     """The request may be repeated later: the service is loading or draining, or its queue is full."""
 
     status = 503
+    reason = "not_ready"
 
-    def __init__(self, message: str, *, retry_after: int = 1, closing: bool = False) -> None:
-        super().__init__(message, retry_after=retry_after)
+    def __init__(self, message: str, *, retry_after: int = 1, closing: bool = False, reason: str = "") -> None:
+        super().__init__(message, retry_after=retry_after, reason=reason)
         self.closing = closing
 
     def headers(self) -> dict[str, str]:
@@ -87,3 +98,4 @@ class DeadlineExceeded(ServiceError):
     """The request was accepted, but its translation took too long."""
 
     status = 504
+    reason = "deadline"

@@ -1,7 +1,9 @@
 """States of the service: loading, ready, draining, stopped or failed.
 
 loading --models loaded and warmed up--> ready --SIGTERM--> draining --all answered, or drain time over--> stopped
-   \\--a model cannot be loaded--> failed        \\--a step hangs, or engines fail again and again--> failed
+   \\--no model can be loaded--> failed          \\--a step hangs, or engines fail again and again--> failed
+
+The states of each model are in service/models.py.
 """
 
 from __future__ import annotations
@@ -14,54 +16,75 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
 from nmt.errors import NMTError
 from service.errors import Unavailable
 from service.metrics import Metrics
-from service.models import Models
+from service.models import Model, Models, State
+from service.registry import Registry, Source, in_thread
 from service.settings import Settings, SettingsError
 
 log = logging.getLogger("service")
 
 WATCH_S = 1.0  # seconds between two looks at the workers, at most
 
-Loader = Callable[[Settings, Metrics, Callable[[], bool]], Models]
+Loader = Callable[[Settings, Metrics], Source]
 
 
-def load_exported(settings: Settings, metrics: Metrics, stopped: Callable[[], bool]) -> Models:
-    """Load the models of the settings. torch is imported only here, after the server began to answer /health."""
+def load_exported(settings: Settings, metrics: Metrics) -> Source:
+    """Return the models of the settings. torch is imported only here, after the server began to answer /health."""
     # torch warns that NumPy is missing; the service does not need it.
     warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
-    from service.loading import load_models
+    from service.loading import Folder
 
-    return load_models(settings, metrics, stopped)
+    return Folder(settings, metrics)
 
 
 class Service:
-    """State of one app. A thread of its own calls ``load``, whose last argument returns True once it should end."""
+    """State of one app. ``load`` returns the source of its models, and is called in a thread."""
 
     def __init__(self, settings: Settings, metrics: Metrics, load: Loader) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.models: Models | None = None
+        self.registry: Registry | None = None
         self.failure: str | None = None
         self.broken: str | None = None  # why it cannot translate any more, though its models were loaded
         self.draining = False
         self.on_failure: Callable[[str], None] | None = None  # called if the models cannot be loaded, or it is broken
         self._load = load
-        self._loader = threading.Thread(target=self._load_models, name="loader", daemon=True)
         self._drain_ends = 0.0  # time.monotonic()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         metrics.watch(
-            waiting=lambda: sum(model.worker.waiting for model in self.models or ()),
-            active=lambda: sum(model.worker.active for model in self.models or ()),
+            workers=lambda: [model.worker for model in self._loaded()],
             ready=lambda: float(self.not_ready() is None),
         )
+        metrics.watch_models(self._states)
+
+    def _loaded(self) -> list[Model]:
+        return [] if self.registry is None else self.registry.loaded()
+
+    def _states(self) -> Iterator[tuple[str, float, float, float]]:
+        """Return the metrics of each model, see `Metrics.watch_models`."""
+        for name, file in self.models.files.items() if self.models is not None else ():
+            worker = None if file.model is None else file.model.worker
+            yield (
+                name,
+                float(worker is not None),
+                worker.waiting if worker else file.users,
+                worker.active if worker else 0,
+            )
 
     # --- state --------------------------------------------------------------------------------------------------
+
+    @property
+    def models(self) -> Models | None:
+        """The models for new requests; None while they are being loaded for the first time."""
+        return None if self.registry is None else self.registry.models
 
     def not_ready(self) -> str | None:
         """Return why no requests are accepted at present, or None."""
@@ -77,29 +100,37 @@ class Service:
             return f"the models could not be loaded: {self.failure}"
         if self.broken is not None:
             return self.broken
-        dead = [model.worker for model in self.models or () if not model.worker.alive]
+        dead = [model.worker for model in self._loaded() if not model.worker.alive]
         return None if self.draining or not dead else f"{dead[0].name} has stopped: {dead[0].failure}"
 
     def require(self) -> Models:
         """Return the models. Raises Unavailable unless the service is ready."""
         reason = self.not_ready()
         if reason is not None or self.models is None:
-            raise Unavailable(f"{reason}, try again later", retry_after=5, closing=self.draining)
+            why = "draining" if self.draining else ""
+            raise Unavailable(f"{reason}, try again later", retry_after=5, closing=self.draining, reason=why)
         return self.models
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each file of models by name; "failed" also where an older file of the name serves on."""
+        if self.registry is None or self.models is None:
+            return {}
+        states = {name: str(file.state) for name, file in self.models.files.items()}
+        return states | dict.fromkeys(self.registry.failures, str(State.FAILED))
 
     # --- transitions --------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Start loading and return at once, so that /health is answered while the models load."""
         self._loop = asyncio.get_running_loop()
-        self._loader.start()
-        self._watching = asyncio.create_task(self._watch())
+        self._starting = asyncio.create_task(self._load_models())
+        self._watching.append(asyncio.create_task(self._watch()))
 
     async def _watch(self) -> None:
         """Look for a hung step and a dead worker, and then end the service: only a restart of the process helps."""
         while self.broken is None:
             await asyncio.sleep(min(WATCH_S, self.settings.hang_s / 4))
-            for model in self.models or ():
+            for model in self._loaded():
                 if model.worker.hung(self.settings.hang_s):
                     model.worker.give_up(f"a step did not end within {self.settings.hang_s:g} s")
                 if model.worker.failure is not None:
@@ -108,10 +139,12 @@ class Service:
         if self.on_failure is not None:
             self.on_failure(self.broken)
 
-    def _load_models(self) -> None:
+    async def _load_models(self) -> None:
         began = time.monotonic()
         try:
-            models = self._load(self.settings, self.metrics, lambda: self.draining)
+            source = await in_thread(partial(self._load, self.settings, self.metrics), self.settings.load_s)
+            self.registry = Registry(source, self.settings, self.metrics, lambda: self.draining)
+            await self.registry.start()
         except Exception as error:
             self.failure = str(error) or type(error).__name__
             if not isinstance(error, NMTError | SettingsError):
@@ -121,9 +154,9 @@ class Service:
             if self.on_failure is not None:
                 self.on_failure(self.failure)
             return
-        self.models = models
         if not self.draining:  # else loading may have ended early
-            log.info("ready after %.1f s: %s", time.monotonic() - began, models)
+            log.info("ready after %.1f s: %s", time.monotonic() - began, self.models)
+            self._watching.append(asyncio.create_task(self.registry.watch()))
 
     def drain(self) -> None:
         """Refuse new requests; accepted ones have the drain time to finish. Safe to call from a signal handler."""
@@ -141,18 +174,19 @@ class Service:
             log.info("stopping: accepted requests have %g s to finish", self.settings.drain_s)
 
     def _abandon(self) -> None:
-        for model in self.models or ():
-            model.worker.abandon(Unavailable("the service is shutting down", retry_after=5, closing=True))
+        if self.registry is not None:
+            self.registry.abandon(Unavailable("the service is shutting down", retry_after=5, closing=True))
 
     async def stop(self) -> None:
         """Finish accepted requests within the drain time, then end the threads."""
-        if self._watching is not None:
-            self._watching.cancel()
         self.drain()
-        left = max(0.0, self._drain_ends - time.monotonic())
-        await asyncio.to_thread(self._loader.join, left)
-        for model in self.models or ():
-            await asyncio.to_thread(model.close, max(1.0, self._drain_ends - time.monotonic()))
+        if self._starting is not None:
+            await asyncio.wait([self._starting], timeout=max(0.0, self._drain_ends - time.monotonic()))
+            self._starting.cancel()
+        if self.registry is not None:
+            await self.registry.stop(self._drain_ends)
+        for watching in self._watching:
+            watching.cancel()
         if self.failure is None and self.broken is None:
             log.info("stopped")
 

@@ -49,6 +49,7 @@ _UNTRANSLATED = re.compile(
     re.I,
 )
 _SPACE = re.compile(r"\s+")
+_LONG_REFERENCE = re.compile(r"&#[0-9]{1000,};?")
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,8 @@ def _markup(text: str, begin: int) -> Token:
     if name in VOID or (raw.endswith("/>") and name not in INLINE):
         return Token("void", raw, name)
     if name in RAW_TEXT:
-        closing = re.compile(rf"</{name}[^>]*>", re.I).search(text, end)
-        return _token("opaque", text, begin, closing.end() if closing and name != "plaintext" else -1)
+        closing = re.compile(rf"</{name}", re.I).search(text, end) if name != "plaintext" else None
+        return _token("opaque", text, begin, _after(text, ">", closing.end()) if closing else -1)
     if name in OPAQUE or _UNTRANSLATED.search(raw):
         return _token("opaque", text, begin, _end_of_element(text, name, end), name)
     return Token("open", raw, name)
@@ -260,9 +261,14 @@ def _run(tokens: Sequence[Token], numbers: range, opening: Set[int], closing: Se
     return Run(text, Protected(text, parts), frozenset(opaque), root)
 
 
+def unescape(raw: str) -> str:
+    """Return the text of HTML or XML; Python's own function fails at a reference by a number of thousands of digits."""
+    return html.unescape(_LONG_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", raw))
+
+
 def _plain(raw: str) -> str:
     """Return the text of HTML, in the form in which it is translated: clean, and single spaces also at its ends."""
-    text = _SPACE.sub(" ", html.unescape(raw))
+    text = _SPACE.sub(" ", unescape(raw))
     core = clean(text)
     if not core:
         return " " * bool(text)

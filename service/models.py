@@ -1,13 +1,20 @@
-"""The loaded models: which model translates which pair, and running its searches in the worker's threads."""
+"""Models: exported files in service and their states, one of them loaded, and which of them translates which pair.
+
+unloaded --first request, or the start--> loading --loaded and warmed up--> ready
+loading --damaged, or too slow--> failed         ready --idle, and its room is needed--> unloaded
+ready --file replaced or removed--> draining --its last request has ended--> closed
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 from service import languages
 from service.detection import Detected, Detector, detector
@@ -15,7 +22,7 @@ from service.errors import BadRequest
 from service.worker import Worker
 
 if TYPE_CHECKING:  # only then: torch is loaded with the models, after the server answers /health
-    from nmt.search.engine import Request, Result
+    from nmt.search.engine import Request, Result, SearchOptions
     from nmt.translation import Translation
     from nmt.translator import Steps, Translator
 
@@ -38,47 +45,54 @@ class Search:
     stop_at: int = 0
 
 
-class Model:
-    """One exported file in service.
+class Cutting(TypedDict):
+    """How the translator cuts texts."""
 
-    pairs: (source, target) codes, as the model has them. Long text is prepared in a thread pool, so that the event loop
-    stays free, and all text is searched in the worker's threads, together with all other requests.
+    split_sentences: bool
+    source_language: str
+    target_language: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of an exported file before its model is loaded."""
+
+    name: str
+    """of the file, without .pt: the name for requests"""
+    pairs: tuple[Pair, ...]
+    """(source, target) codes, as the file has them"""
+    exported: str = ""
+    """date of the export, ISO 8601, UTC"""
+    written: float = 0.0
+    """date of the file, in seconds since 1970: decides between equal dates of export"""
+    dtype: str = "float32"
+    size_bytes: int = 0
+    digest: str = ""
+    """of its content"""
+
+
+class Model:
+    """One exported file in memory.
+
+    Long text is prepared in a thread pool, so that the event loop stays free, and all text is searched in the worker's
+    threads, together with all other requests.
     """
 
     def __init__(
-        self,
-        name: str,
-        pairs: Sequence[Pair],
-        translator: Translator,
-        worker: Worker,
-        search: Search = Search(),
+        self, description: Description, translator: Translator, worker: Worker, search: Search = Search()
     ) -> None:
-        self.name = name
-        self.pairs = tuple(pairs)
+        self.description = description
         self.worker = worker
         self._translator = translator
         self._search = search
-        self._codes = {languages.normalise(code): code for pair in self.pairs for code in pair}
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix=f"text {name}")
+        self._codes = {languages.normalise(code): code for pair in description.pairs for code in pair}
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix=f"text {description.name}")
 
     async def translate(
         self, texts: Sequence[str], source: str, target: str, search: Search = Search()
     ) -> list[Translation]:
         """Translate texts between two normalised codes. Raises ServiceError; when cancelled, the work is dropped."""
-        beam = search.beam or self._search.beam
-        penalty = self._search.length_penalty if search.length_penalty is None else search.length_penalty
-        options = self._translator.search_options(
-            beam=beam and max(beam, search.n_best), n_best=search.n_best, length_penalty=penalty
-        )
-        if self._search.stop_at:  # no fewer than are asked for, and no more than there can be
-            options = replace(options, stop_at=min(max(self._search.stop_at, search.n_best), options.beam))
-        steps = self._translator.steps(
-            texts,
-            options,
-            split_sentences=self._search.split_sentences,
-            source_language=self._codes[source],
-            target_language=self._codes[target],
-        )
+        steps = self._translator.steps(texts, self._options(search), **self._cutting(source, target))
         characters = sum(map(len, texts))
         short = characters <= SHORT
 
@@ -94,6 +108,66 @@ class Model:
             requests, translations = await advance(results)
         return translations
 
+    async def stream(
+        self, texts: Sequence[str], source: str, target: str, search: Search = Search()
+    ) -> AsyncGenerator[tuple[int, Translation]]:
+        """Translate as `translate`; yield the units of each text (about a sentence each) in order, as they finish.
+
+        Each comes with the index of its text. Closed early, it drops the rest of the work.
+        """
+        options, cutting = self._options(search), self._cutting(source, target)
+
+        def prepare() -> list[tuple[int, Steps, list[Request]]]:
+            units = [
+                (n, one)
+                for n, text in enumerate(texts)
+                for one in self._translator.unit_steps(text, options, **cutting)
+            ]
+            return [(n, steps, next(steps)) for n, steps in units]
+
+        characters = sum(map(len, texts))
+        with self.worker.reserve(len(texts), characters // CHARACTERS_A_PIECE):
+            units = prepare() if characters <= SHORT else await self._in_pool(prepare)
+        arrived: dict[Hashable, Result] = {}
+        news = asyncio.Event()
+
+        def keep(result: Result) -> None:
+            arrived[result.key] = result
+            news.set()
+
+        job = self.worker.submit([request for _, _, requests in units for request in requests], each=keep)
+        job.add_done_callback(lambda _: news.set())
+        try:
+            for n, steps, requests in units:
+                while not all(request.key in arrived for request in requests):
+                    if job.done() and not news.is_set():
+                        job.result()  # raises
+                    await news.wait()
+                    news.clear()
+                more, done = _advance(steps, [arrived.pop(request.key) for request in requests])
+                while done is None:
+                    more, done = _advance(steps, await self.worker.submit(more, accepted=True))
+                yield n, done[0]
+        finally:
+            job.cancel()
+
+    def _options(self, search: Search) -> SearchOptions:
+        beam = search.beam or self._search.beam
+        penalty = self._search.length_penalty if search.length_penalty is None else search.length_penalty
+        options = self._translator.search_options(
+            beam=beam and max(beam, search.n_best), n_best=search.n_best, length_penalty=penalty
+        )
+        if self._search.stop_at:  # no fewer than are asked for, and no more than there can be
+            options = replace(options, stop_at=min(max(self._search.stop_at, search.n_best), options.beam))
+        return options
+
+    def _cutting(self, source: str, target: str) -> Cutting:
+        return {
+            "split_sentences": self._search.split_sentences,
+            "source_language": self._codes[source],
+            "target_language": self._codes[target],
+        }
+
     async def confidence(self, texts: Sequence[str]) -> list[float]:
         """Return for each text how much of it the model's vocabulary covers, in percent."""
         return await self._in_pool(lambda: [round(100.0 * self._translator.coverage(text), 1) for text in texts])
@@ -104,7 +178,7 @@ class Model:
         torch observes the first call of each part of an exported model and compiles it at the second; the third gives a
         first measurement of the speed.
         """
-        source, target = map(languages.normalise, self.pairs[0])
+        source, target = map(languages.normalise, self.description.pairs[0])
         for _ in range(3):
             self.worker.forget_speed()
             asyncio.run(self.translate(WARM_UP, source, target, Search(n_best=2)))
@@ -129,41 +203,154 @@ def _advance(steps: Steps, results: list[Result] | None) -> tuple[list[Request],
         return [], end.value
 
 
-Route = Sequence[tuple[Model, Pair]]
+class State(StrEnum):
+    """Of a file in service."""
+
+    UNLOADED = "unloaded"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+    DRAINING = "draining"
+
+
+Stamp = tuple[int, ...]
+"""changes when a file is written or replaced"""
+
+
+class Keeper(Protocol):
+    """Who loads models (service.registry.Registry)."""
+
+    def use(self, file: ModelFile) -> AbstractAsyncContextManager[Model]: ...
+
+
+class ModelFile:
+    """One exported file in service, in memory or not. Used in the event loop only.
+
+    model: the loaded model. loading: its future, while it is loaded on demand. users: requests that use it or wait for
+    it. last_used, failed_at: time.monotonic(). error: why it could not be loaded, or a newer file of this name not.
+    """
+
+    def __init__(self, description: Description, stamp: Stamp, keeper: Keeper) -> None:
+        self.description = description
+        self.stamp = stamp
+        self.state = State.UNLOADED
+        self.model: Model | None = None
+        self.loading: asyncio.Future[Model] | None = None
+        self.users = 0
+        self.last_used = 0.0
+        self.failed_at = 0.0
+        self.error = ""
+        self._keeper = keeper
+
+    @property
+    def name(self) -> str:
+        """The name for requests."""
+        return self.description.name
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Normalised (source, target) codes."""
+        return tuple((languages.normalise(a), languages.normalise(b)) for a, b in self.description.pairs)
+
+    def use(self) -> AbstractAsyncContextManager[Model]:
+        """Return a context in which the model is in memory; it is loaded if need be. Raises ServiceError."""
+        return self._keeper.use(self)
+
+    def listed(self, default_for: Sequence[Pair] = ()) -> dict[str, Any]:
+        """Return what `GET /models` says of the file; default_for: the pairs that it is the default for."""
+
+        def codes(pairs: Sequence[Pair]) -> list[dict[str, str]]:
+            return [{"source": source, "target": target} for source, target in pairs]
+
+        return {
+            "name": self.name,
+            "pairs": codes(self.description.pairs),
+            "default_for": codes(default_for),
+            "state": str(self.state),
+            "exported": self.description.exported,
+            "size_bytes": self.description.size_bytes,
+            "type": self.description.dtype,
+            **({"error": self.error} if self.error else {}),
+        }
+
+
+Route = Sequence[tuple[ModelFile, Pair]]
 
 
 class Models:
-    """All models, by language pair; one model for each pair.
+    """The files in service at one time, by language pair: for each pair the one that was exported last.
 
-    routes: for each pair that can be translated the pairs that lead there: itself, or two through a third language
-    where no model translates it directly (and `pivot` allows that).
+    The files in it do not change: when one comes or goes, there is a new `Models`. routes: for each pair that can be
+    translated the pairs that lead there: itself, or two through a third language where no model translates it directly
+    (and `pivot` allows that). users: how often it is held; then ``released`` is called.
     """
 
-    def __init__(self, models: Sequence[Model], *, pivot: bool = True) -> None:
-        self.pairs: dict[Pair, Model] = {}
+    def __init__(
+        self, files: Sequence[ModelFile], *, pivot: bool = True, released: Callable[[], None] = lambda: None
+    ) -> None:
+        self.files = {file.name: file for file in files}
+        self.users = 0
+        self._released = released
+        self._whole = self
+        self.pairs: dict[Pair, ModelFile] = {}
         self.languages: dict[str, str] = {}  # normalised code -> code as shown, in order
-        for model in models:
-            for written in model.pairs:
-                pair = (languages.normalise(written[0]), languages.normalise(written[1]))
-                self.pairs[pair] = model
-                for code, shown in zip(pair, written, strict=True):
-                    self.languages.setdefault(code, languages.ALIASES.get(shown, shown))
-        self._models = tuple(models)
+        self._detector: Detector | None = None
+        newest: dict[Pair, ModelFile] = {}
+        for file in newest_first(files):
+            for pair in file.pairs:
+                newest.setdefault(pair, file)
+        for file in files:
+            for written, pair in zip(file.description.pairs, file.pairs, strict=True):
+                if newest[pair] is file:
+                    self.pairs[pair] = file
+                    for code, shown in zip(pair, written, strict=True):
+                        self.languages.setdefault(code, languages.ALIASES.get(shown, shown))
         self.routes: dict[Pair, tuple[Pair, ...]] = {pair: (pair,) for pair in self.pairs}
         for first in self.pairs if pivot else ():
             for second in self.pairs:
                 if first[1] == second[0] and first[0] != second[1]:
                     self.routes.setdefault((first[0], second[1]), (first, second))
 
+    def only(self, name: str | None) -> Models:
+        """Return these with the file of a name alone to choose from; all of them for None."""
+        if name is None:
+            return self
+        one = Models([self.files[name]], pivot=False)
+        one.languages, one._detector, one._whole = self.languages, self._detector, self._whole
+        return one
+
+    @contextmanager
+    def held(self) -> Iterator[Models]:
+        """Keep these models until the end of the context, even if their files are replaced meanwhile."""
+        self._whole.users += 1
+        try:
+            yield self
+        finally:
+            self._whole.users -= 1
+            self._whole._released()
+
     def route(self, source: str, target: str) -> Route:
-        """Return the models that lead from one normalised code to another, each with its pair."""
+        """Return the files that lead from one normalised code to another, each with its pair."""
         return [(self.pairs[pair], pair) for pair in self.routes[source, target]]
 
     def __iter__(self) -> Iterator[Model]:
-        return iter(self._models)
+        """Iterate over the models in memory."""
+        return iter([file.model for file in self.files.values() if file.model is not None])
 
     def __str__(self) -> str:
-        return ", ".join(f"{model.name} ({' '.join('-'.join(pair) for pair in model.pairs)})" for model in self)
+        def described(file: ModelFile) -> str:
+            notes = [" ".join("-".join(pair) for pair in file.description.pairs)]
+            notes += ["by name only"] * (file not in self.pairs.values())
+            notes += [file.state] * (file.state is not State.READY)
+            return f"{file.name} ({', '.join(notes)})"
+
+        return ", ".join(map(described, self.files.values()))
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return what `GET /models` says of each file."""
+        return [
+            file.listed([pair for pair in file.pairs if self.pairs.get(pair) is file]) for file in self.files.values()
+        ]
 
     @property
     def default_pair(self) -> Pair:
@@ -185,7 +372,9 @@ class Models:
 
     def load_detector(self) -> Detector | None:
         """Return the detector of languages, loaded at the first call; None without a choice, or if not installed."""
-        return detector(tuple(self.languages)) if len(self.sources) > 1 else None
+        if self._detector is None and len(self.sources) > 1:
+            self._detector = detector(tuple(self.languages))
+        return self._detector
 
     async def detect(self, texts: Sequence[str], target: str = "") -> list[Detected]:
         """Return the source language of each text, which is to be translated to ``target`` (a normalised code).
@@ -195,8 +384,8 @@ class Models:
         """
         sources = self.sources
         if len(sources) == 1:
-            model = next(iter(self.pairs.values()))
-            return [Detected(sources[0], share) for share in await model.confidence(texts)]
+            async with next(iter(self.pairs.values())).use() as model:
+                return [Detected(sources[0], share) for share in await model.confidence(texts)]
         found = await asyncio.to_thread(self.load_detector)
         if found is None:
             raise self._undetectable()
@@ -215,3 +404,8 @@ class Models:
     def _undetectable(self) -> BadRequest:
         known = ", ".join(self.languages[source] for source in self.sources)
         return BadRequest(f"auto is not supported: this server cannot detect languages, name the source ({known})")
+
+
+def newest_first(files: Iterable[ModelFile]) -> list[ModelFile]:
+    """Sort by the date of export; equal ones by the date of the file."""
+    return sorted(files, key=lambda file: (file.description.exported, file.description.written), reverse=True)

@@ -66,7 +66,7 @@ def _kind(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(map(_kind, schema["anyOf"])))
     if "enum" in schema:
-        return " or ".join(map(str, schema["enum"]))
+        return " or ".join(value for value in schema["enum"] if isinstance(value, str) and value.isalpha())
     if schema.get("type") == "array":
-        return f"list of {_kind(schema.get('items', {}))}"
+        return f"list of {_kind(schema.get('items') or schema.get('prefixItems', [{}])[0])}"
     return str(schema.get("type", schema.get("const", "")))

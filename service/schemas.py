@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from service import languages
 from service.body import Fields, Upload
 from service.errors import BadRequest
+from service.glossary import MOST_CHARACTERS, MOST_TERMS, MOST_WORDS, Glossary, is_valid
 from service.settings import UNLIMITED
 
 AUTO = "auto"
@@ -20,6 +23,8 @@ FORMATS = ("text", "html")
 MOST_LENGTH_PENALTY = 5.0
 MOST_DEADLINE_MS = 86_400_000
 DETAILS = ("scores", "tokens", "alignments")
+PRIORITIES = ("normal", "bulk")
+NUMBER = r"-?[0-9]{1,9}(\.[0-9]{1,9})?"  # in forms, where every value is text
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,9 @@ class TranslateRequest:
     length_penalty: float | None = None
     details: tuple[str, ...] = ()
     deadline_s: float | None = None
+    bulk: bool = False
+    stream: bool = False
+    glossary: Glossary | None = None
 
 
 @dataclass(frozen=True)
@@ -55,10 +63,12 @@ def cost(fields: Fields) -> int:
 
 
 def api_key(fields: Fields, authorization: str | None) -> str | None:
-    """Return the API key: the field, else the Authorization header; None if empty or absent."""
+    """Return the API key: the field, else the Authorization header; None if empty or absent. Raises BadRequest."""
     key = fields.get("api_key")
+    if not isinstance(key, str | None):
+        raise BadRequest("Invalid request: api_key parameter is not a string")
     if key:
-        return str(key)
+        return key
     return (authorization or "").rpartition(" ")[2].strip() or None
 
 
@@ -73,9 +83,10 @@ def check(
     source = _code(fields, "source")
     target = _code(fields, "target")
     alternatives = _alternatives(fields.get("alternatives", 0), limits.alternatives)
-    _check_size(texts, is_list, limits)
+    texts = _within_size(texts, is_list, limits)
     _check_languages(fields, source, target, known)
-    wanted = fields.get("format") or FORMATS[0]
+    wanted = fields.get("format")
+    wanted = FORMATS[0] if wanted in (None, "") else wanted
     if wanted not in FORMATS:
         raise BadRequest(f"{_shown(wanted)} format is not supported")
     more = _options(fields, limits, html=wanted == "html")
@@ -98,6 +109,12 @@ def _options(fields: Fields, limits: RequestLimits, *, html: bool) -> dict[str, 
         options["length_penalty"] = _number(fields, "length_penalty", 0, MOST_LENGTH_PENALTY, whole=False)
     if "deadline_ms" in fields:
         options["deadline_s"] = _number(fields, "deadline_ms", 1, MOST_DEADLINE_MS) / 1000
+    priority = fields.get("priority", PRIORITIES[0])
+    if priority not in PRIORITIES:
+        raise BadRequest(f"Invalid request: priority parameter is not {' or '.join(PRIORITIES)}")
+    options["bulk"] = priority == "bulk"
+    options["glossary"] = _glossary(fields.get("glossary"))
+    options["stream"] = _flag(fields, "stream")
     options["details"] = tuple(name for name in DETAILS if _flag(fields, f"return_{name}"))
     if html and options["details"]:
         raise BadRequest(f"Invalid request: return_{options['details'][0]} is not available for the html format")
@@ -105,17 +122,48 @@ def _options(fields: Fields, limits: RequestLimits, *, html: bool) -> dict[str, 
 
 
 def _number(fields: Fields, name: str, least: float, most: float, *, whole: bool = True) -> float:
-    value = fields[name]
     try:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError
-        number = float(value)
+        number = _as_number(fields[name])
         if not least <= number <= most or (whole and number != int(number)):
             raise ValueError
     except (ValueError, OverflowError):
         kind = "a whole number" if whole else "a number"
         raise BadRequest(f"Invalid request: {name} parameter is not {kind} from {least:g} to {most:g}") from None
     return number
+
+
+def _as_number(value: object) -> float:
+    """Return a number, or that which a text is, as forms have it. Raises ValueError."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(NUMBER, value):
+        return float(value)
+    raise ValueError
+
+
+def _glossary(value: object) -> Glossary | None:
+    """Return the terms and their translations: an object, or a list of pairs; in a form, this as JSON."""
+    wrong = BadRequest("Invalid request: glossary parameter is not an object of terms and their translations")
+    if isinstance(value, str) and value:
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise wrong from None
+    if not value and not isinstance(value, bool | int | float):
+        return None
+    try:
+        terms = dict(value)  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        raise wrong from None
+    if len(terms) > MOST_TERMS:
+        raise BadRequest(f"Invalid request: glossary parameter has more than {MOST_TERMS} terms")
+    for texts in terms.items():
+        if not all(isinstance(text, str) and is_valid(text) for text in texts):
+            raise BadRequest(
+                f"Invalid request: glossary parameter has a term or translation that is not of 1 to "
+                f"{MOST_WORDS} words and {MOST_CHARACTERS} characters"
+            )
+    return Glossary(terms)
 
 
 def _flag(fields: Fields, name: str) -> bool:
@@ -130,8 +178,7 @@ def _flag(fields: Fields, name: str) -> bool:
 def check_texts(fields: Fields, limits: RequestLimits) -> tuple[tuple[str, ...], bool]:
     """Return the texts of a request with only these, and whether they were a list. Raises BadRequest."""
     texts, is_list = _texts(fields.get("q"))
-    _check_size(texts, is_list, limits)
-    return texts, is_list
+    return _within_size(texts, is_list, limits), is_list
 
 
 def check_file(
@@ -173,6 +220,16 @@ def check_suggestion(fields: Fields, known: Collection[str], limits: RequestLimi
     return {**found, "source": str(fields["source"]), "target": str(fields["target"])}
 
 
+def model_name(fields: Fields, known: Collection[str]) -> str | None:
+    """Return the name of the model that is asked for; None without a choice. Raises BadRequest."""
+    name = fields.get("model")
+    if name is None or name == "":
+        return None
+    if not isinstance(name, str) or name not in known:
+        raise BadRequest(f"Invalid request: model parameter {_shown(name)} is not one of {', '.join(known)}")
+    return name
+
+
 def _check_languages(fields: Fields, source: str, target: str, known: Collection[str]) -> None:
     if source not in known and source != AUTO:
         raise BadRequest(f"{_shown(fields['source'])} is not supported")
@@ -190,10 +247,9 @@ def _texts(q: object) -> tuple[tuple[str, ...], bool]:
     if not q and not isinstance(q, bool | int | float):  # absent, null, "", [], {}
         raise BadRequest("Invalid request: missing q parameter")
     given = q if isinstance(q, list) else [q]
-    texts = tuple(_valid_unicode(text) for text in given if isinstance(text, str))
-    if len(texts) < len(given):
+    if not all(isinstance(text, str) for text in given):
         raise BadRequest("Invalid request: q parameter is not a string or a list of strings")
-    return texts, isinstance(q, list)
+    return tuple(given), isinstance(q, list)
 
 
 def _valid_unicode(text: str) -> str:
@@ -218,20 +274,22 @@ def _code(fields: Fields, field: str) -> str:
 
 def _alternatives(value: object, most: int) -> int:
     try:
-        if isinstance(value, bool) or not isinstance(value, int | str):
+        number = _as_number(value)
+        if number != int(number):
             raise ValueError
-        number = int(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for infinity
         raise BadRequest("Invalid request: alternatives parameter is not a number") from None
     if most != UNLIMITED and number > most:
         raise BadRequest(f"Invalid request: alternatives parameter must be <= {most}")
-    return max(0, number)
+    return max(0, int(number))
 
 
-def _check_size(texts: tuple[str, ...], is_list: bool, limits: RequestLimits) -> None:
+def _within_size(texts: tuple[str, ...], is_list: bool, limits: RequestLimits) -> tuple[str, ...]:
+    """Check the size of texts, and return them as valid Unicode."""
     if is_list:
         _within(len(texts), limits.batch)
     _within(sum(map(len, texts)), limits.characters)
+    return tuple(map(_valid_unicode, texts))
 
 
 def _within(size: int, limit: int) -> None:
@@ -240,6 +298,17 @@ def _within(size: int, limit: int) -> None:
 
 
 # --- schemas for the OpenAPI page only; the checks above decide ----------------------------------------------------
+
+
+def _in_forms(kind: str, *, pattern: str = f"^{NUMBER}$", **bounds: float) -> WithJsonSchema:
+    """Return the schema of a number, which is text in forms."""
+    return WithJsonSchema({"anyOf": [{"type": kind, **bounds}, {"type": "string", "pattern": pattern}]})
+
+
+Flag = Annotated[
+    Any, WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["true", "false", "1", "0", "", 1, 0, None]}]})
+]
+Key = Annotated[str | None, Field(description="API key, if the server requires one")]
 
 
 class TranslateBody(BaseModel):
@@ -254,27 +323,48 @@ class TranslateBody(BaseModel):
     ]
     source: Annotated[str, Field(description="language code, or auto to detect it")]
     target: Annotated[str, Field(description="language code")]
-    format: Annotated[Literal["text", "html"], Field(description="format of the text")] = "text"
+    format: Annotated[Literal["text", "html", ""] | None, Field(description="format of the text")] = "text"
     alternatives: Annotated[
-        int, Field(description="number of alternative translations per text; negative counts as 0")
+        Any,
+        _in_forms("integer"),
+        Field(description="number of alternative translations per text; negative counts as 0"),
     ] = 0
-    nbest: Annotated[int, Field(ge=1, description="translations per text: alternatives + 1")] = 1
+    nbest: Annotated[
+        Any, _in_forms("integer", minimum=1), Field(description="translations per text: alternatives + 1")
+    ] = 1
     beam_size: Annotated[
-        int | None, Field(ge=1, description="hypotheses of the beam search; default: the server's")
+        Any, _in_forms("integer", minimum=1), Field(description="hypotheses of the beam search; default: the server's")
     ] = None
     length_penalty: Annotated[
-        float | None,
-        Field(
-            ge=0, le=MOST_LENGTH_PENALTY, description="higher values favour longer translations; default: the server's"
-        ),
+        Any,
+        _in_forms("number", minimum=0, maximum=MOST_LENGTH_PENALTY),
+        Field(description="higher values favour longer translations; default: the server's"),
     ] = None
     deadline_ms: Annotated[
-        int | None, Field(ge=1, le=MOST_DEADLINE_MS, description="milliseconds after which to answer with status 504")
+        Any,
+        _in_forms("integer", minimum=1, maximum=MOST_DEADLINE_MS),
+        Field(description="milliseconds after which to answer with status 504"),
     ] = None
-    return_scores: Annotated[bool, Field(description="answer with `scores`; not for html")] = False
-    return_tokens: Annotated[bool, Field(description="answer with `tokens`; not for html")] = False
-    return_alignments: Annotated[bool, Field(description="answer with `alignments`; not for html")] = False
-    api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
+    priority: Annotated[
+        Literal["normal", "bulk"], Field(description="bulk: to be translated with what other requests leave")
+    ] = "normal"
+    model: Annotated[str | None, Field(description="name of a model of `/models`; default: the last exported one")] = (
+        None
+    )
+    return_scores: Annotated[Flag, Field(description="answer with `scores`; not for html")] = False
+    return_tokens: Annotated[Flag, Field(description="answer with `tokens`; not for html")] = False
+    return_alignments: Annotated[Flag, Field(description="answer with `alignments`; not for html")] = False
+    glossary: Annotated[
+        Annotated[dict[str, str], Field(max_length=MOST_TERMS)]
+        | Annotated[list[tuple[str, str]], Field(max_length=MOST_TERMS)]
+        | str
+        | None,
+        Field(description="translations of terms: an object, or a list of pairs; as JSON in a form"),
+    ] = None
+    stream: Annotated[
+        Flag, Field(description="answer with server-sent events: the translation of each sentence as it is finished")
+    ] = False
+    api_key: Key = None
 
 
 class DetectBody(BaseModel):
@@ -284,7 +374,7 @@ class DetectBody(BaseModel):
         Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)],
         Field(description="text, or several texts in one language"),
     ]
-    api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
+    api_key: Key = None
 
 
 class FileBody(BaseModel):
@@ -293,7 +383,10 @@ class FileBody(BaseModel):
     file: Annotated[str, Field(description="the file", json_schema_extra={"format": "binary"})]
     source: Annotated[str, Field(description="language code, or auto to detect it")]
     target: Annotated[str, Field(description="language code")]
-    api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
+    model: Annotated[str | None, Field(description="name of a model of `/models`; default: the last exported one")] = (
+        None
+    )
+    api_key: Key = None
 
 
 class FileAnswer(BaseModel):
@@ -309,7 +402,7 @@ class SuggestionBody(BaseModel):
     s: Annotated[str, Field(min_length=1, description="the translation that is suggested")]
     source: Annotated[str, Field(description="language code of the text")]
     target: Annotated[str, Field(description="language code of the translation")]
-    api_key: Annotated[str | None, Field(description="API key, if the server requires one")] = None
+    api_key: Key = None
 
 
 class Success(BaseModel):
@@ -340,8 +433,16 @@ class TranslateAnswer(BaseModel):
         str | list[str | None] | None,
         Field(description="the language in between, where no model translates the pair directly"),
     ] = None
+    model: Annotated[str | None, Field(description="only if a model was asked for by name")] = None
     scores: Annotated[Any, Field(description="confidences, 0 to 1: of the text, its alternatives, its words")] = None
     tokens: Annotated[Any, Field(description="subword pieces and their log-probabilities, for each segment")] = None
+    glossary: Annotated[
+        Any,
+        Field(
+            description="each term that is in the text, and whether its translation was present, replaces the words "
+            "aligned with the term, or is in a guessed place"
+        ),
+    ] = None
     alignments: Annotated[
         Any,
         Field(
@@ -365,6 +466,40 @@ class Status(BaseModel):
     status: str
 
 
+class Readiness(Status):
+    """State of the service and of its models, by name."""
+
+    models: dict[str, str]
+
+
+class PairOfCodes(BaseModel):
+    """A source and a target language."""
+
+    source: str
+    target: str
+
+
+class ModelFile(BaseModel):
+    """An exported file, in service or not."""
+
+    name: Annotated[str, Field(description="of the file, without .pt")]
+    pairs: list[PairOfCodes]
+    default_for: Annotated[list[PairOfCodes], Field(description="pairs that it translates if no model is named")]
+    state: Literal["unloaded", "loading", "ready", "failed", "draining"]
+    exported: Annotated[str | None, Field(description="date and time, UTC")] = None
+    size_bytes: Annotated[int | None, Field(description="of the file")] = None
+    type: Annotated[str | None, Field(description="number type of its weights")] = None
+    error: Annotated[str | None, Field(description="why it, or a newer file of its name, cannot be used")] = None
+
+
+class Reloaded(BaseModel):
+    """What a reload did, by name of the model."""
+
+    loaded: list[str]
+    removed: list[str]
+    failed: Annotated[dict[str, str], Field(description="reasons")]
+
+
 class ErrorBody(BaseModel):
     """Body of every error answer."""
 
@@ -378,3 +513,10 @@ def request_body(model: type[BaseModel], kinds: Sequence[str] = FORMS) -> dict[s
     """Return a request body for the OpenAPI page, which FastAPI cannot derive: the routes parse their bodies."""
     content: Mapping[str, Any] = {kind: {"schema": model.model_json_schema()} for kind in kinds}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def path_parameter(name: str) -> dict[str, Any]:
+    """Return a part of a path for the OpenAPI page."""
+    return {
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}]
+    }

@@ -8,11 +8,12 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import uvicorn
 
-from service.app import create_app
-from service.connections import Connections, allow_connections
+from service.app import create_app, refusal
+from service.connections import Connections, OnceASecond, allow_connections
 from service.lifecycle import Loader, load_exported
 from service.settings import Settings, SettingsError, load_settings, model_files, parse_arguments
 
@@ -47,6 +48,12 @@ def serve(settings: Settings, load: Loader = load_exported) -> int:
     connections = Connections(
         allow_connections(settings.max_connections), settings.idle_s, settings.timeout_s + ANSWER_S
     )
+    # More get 503. Beyond its limit the server can only close connections, without an answer.
+    app.state.most_requests = 0.9 * connections.most
+    if (
+        not settings.trusted_proxies and not settings.access_log
+    ):  # else the client, or the log, needs more than the head
+        connections.refusal = partial(refusal, app)
     config = uvicorn.Config(
         app,
         http=connections.protocol(),
@@ -57,9 +64,12 @@ def serve(settings: Settings, load: Loader = load_exported) -> int:
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies or None,
+        ws="none",  # else it warns of each upgrade that it has no library for
         # Longer than our own drain, which answers all requests before uvicorn closes their connections.
         timeout_graceful_shutdown=int(settings.drain_s) + 5,
     )
+    logging.getLogger("uvicorn.error").addFilter(OnceASecond())
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each malformed form
     # uvicorn logs "Application startup complete" while the models are still loading; our own messages replace it.
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
     logging.getLogger("uvicorn.access").addFilter(WithoutQuery())

@@ -29,7 +29,20 @@ class Settings(BaseSettings):
     models: Path = Field(
         Path("models"),
         description="exported model file, or a folder of them (*.pt); where two files translate the same language "
-        "pair, the one exported last is used",
+        "pair, the one exported last is used unless a request names the other",
+    )
+    reload_s: float = Field(
+        5.0, ge=0, le=86_400, description="seconds between two looks for new, changed and removed files; 0 for none"
+    )
+    lazy: bool = Field(False, description="load a model at the first request for it")
+    max_loaded: int = Field(
+        0,
+        ge=0,
+        description="models in memory at the same time; beyond it, the least recently used idle one is unloaded; 0 for "
+        "no limit",
+    )
+    load_s: float = Field(
+        600.0, gt=0, le=86_400, description="seconds that loading and warming up a model may take; then it has failed"
     )
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for all addresses of this machine")
     port: int = Field(5000, ge=0, le=65535, description="port to listen on; 0 for any free port")
@@ -134,6 +147,8 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="accepted API keys, separated by commas; none: no key is needed"
     )
+
+    admin_key: str = Field("", description="key for POST /admin/reload; none: there is no such address")
 
     trusted_proxies: str = Field(
         "",

@@ -10,144 +10,38 @@ or to a thread.
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
+import contextlib
 import logging
 import math
+import os
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
+from service.admission import Admission
+from service.context import Context, current
 from service.errors import EngineFailed, ServiceError, Unavailable
+from service.interfaces import Observer, SearchEngine, SearchRequest, SearchResult
+from service.jobs import Inside, Job, Outcome, Queue, Share, resolve
+from service.speed import Speed
 
 log = logging.getLogger("service.worker")
 
-MARGIN = 1.5  # a request is accepted if its predicted time, so many times, is within its deadline
-MEMORY_S = 10.0  # seconds of an engine's work after which a measurement of its speed counts for a third
+A_SENTENCE = 16  # pieces
+NICE = 3  # by how much the engines' threads give way to the event loop
 RESTARTS = 3  # how often a worker replaces an engine whose thread ended, before it is given up
-LARGE = 16  # segments of a job from which it is looked at by itself in a prediction
-
-
-class SearchRequest(Protocol):
-    """A request to the engine (nmt.search.engine.Request): a key that is unique in the engine, and source pieces."""
-
-    @property
-    def key(self) -> Hashable: ...
-    @property
-    def src(self) -> Sequence[int]: ...
-
-
-class SearchResult(Protocol):
-    """A result of the engine (nmt.search.engine.Result)."""
-
-    @property
-    def key(self) -> Hashable: ...
-    @property
-    def error(self) -> Exception | None: ...
-
-
-class SearchEngine(Protocol):
-    """The part of nmt.search.engine.Engine that the worker uses."""
-
-    def add(self, request: Any) -> None: ...
-    @property
-    def load(self) -> int: ...
-    def cancel(self, key: Hashable) -> Any: ...
-    def step(self) -> int: ...
-    def finished(self) -> Sequence[Any]: ...
-
-
-class Observer(Protocol):
-    """Receiver of the worker's measurements (service.metrics.Metrics)."""
-
-    def stepped(self, active: int, seconds: float) -> None: ...
-    def ended(self, segments: int) -> None: ...
-    def restarted(self) -> None: ...
-
-
-@dataclass(eq=False)
-class Job:
-    """All segments of one HTTP request; ``unsent`` are those not handed to the engine yet.
-
-    due: the time at which its next segment is due; the segment of all jobs that is due first is searched first.
-    pace: seconds from one piece of the job to the next, so that a long document leaves time to the others.
-    """
-
-    requests: Sequence[SearchRequest]
-    future: asyncio.Future[list[Any]]
-    loop: asyncio.AbstractEventLoop
-    due: float
-    pace: float
-    unsent: deque[SearchRequest] = field(default_factory=deque)
-    left: int = 0  # pieces of `unsent`
-    results: dict[Hashable, Any] = field(default_factory=dict)
-
-    def due_until(self, time: float) -> float:
-        """Return the pieces that are due until a time."""
-        return min(self.left, max(0.0, (time - self.due) / self.pace) + len(self.unsent[0].src))
-
-
-Outcome = list[Any] | ServiceError
-
-
-def resolve(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
-    """End the futures of jobs with results or an error, from any thread. A finished future stays as it is."""
-
-    def end(ended: Sequence[tuple[Job, Outcome]]) -> None:
-        for job, outcome in ended:
-            if not job.future.done():
-                if isinstance(outcome, ServiceError):
-                    job.future.set_exception(outcome)
-                else:
-                    job.future.set_result(outcome)
-
-    for loop in {job.loop for job, _ in outcomes}:  # one call into an event loop, which wakes it, for all its jobs
-        try:
-            loop.call_soon_threadsafe(end, [(job, outcome) for job, outcome in outcomes if job.loop is loop])
-        except RuntimeError:  # the loop is closed, so nothing awaits the futures
-            log.debug("results dropped: the event loop is closed")
-
-
-@dataclass(eq=False)
-class Share:
-    """What one thread translates."""
-
-    thread: threading.Thread
-    inside: dict[Hashable, tuple[Job, int]] = field(default_factory=dict)
-    """job and pieces of each segment in its engine, by key"""
-    pieces: int = 0
-    """of all these segments"""
-    began: float | None = None
-    """when the round began in which it is; None between rounds"""
-
-    def put(self, request: SearchRequest, job: Job) -> None:
-        self.inside[request.key] = job, len(request.src)
-        self.pieces += len(request.src)
-
-    def take(self, key: Hashable) -> tuple[Job | None, int]:
-        """Remove a segment and return its job and pieces; None and 0 if it is not there."""
-        job, pieces = self.inside.pop(key, (None, 0))
-        self.pieces -= pieces
-        return job, pieces
-
-    def clear(self) -> set[Job]:
-        """Remove all segments and return their jobs."""
-        jobs = {job for job, _ in self.inside.values()}
-        self.inside.clear()
-        self.pieces = 0
-        return jobs
 
 
 class Worker:
     """Run engines, each in a thread of its own.
 
     make_engine: builds an engine, in its thread; called again if a failed engine cannot be cleared.
-    rows: an engine is given segments until its load is so large; the others wait here, where they can be dropped at no
-    cost.
+    rows: an engine is given segments until its load is a quarter larger; the others wait here, where they can be
+    dropped at no cost.
     capacity: largest number of segments that may wait; beyond it requests are refused. timeout_s: seconds from the
     arrival of a request to its deadline; requests that would hardly be finished by then are refused at once.
     """
@@ -169,22 +63,16 @@ class Worker:
         self._restarts = 0
         self._make_engine = make_engine
         self._rows = rows
-        self._capacity = capacity
-        self._timeout_s = timeout_s
         self._observer = observer
         self._clock = clock
         self._wake = threading.Condition()
-        self._jobs: list[tuple[float, int, Job]] = []  # heap of the jobs with unsent segments, by the time they are due
-        self._serial = itertools.count()
-        self._reserved = 0  # texts that are still being prepared
-        self._reserved_pieces = 0  # an estimate of theirs
-        self._waiting = 0  # unsent segments of all jobs
-        self._waiting_pieces = 0
-        self._large: set[Job] = set()  # jobs of many segments in `_jobs`
+        self._queue = Queue()
+        self._speed = Speed(engines)
+        self._admission = Admission(
+            self._queue, self._speed, self._active_pieces, capacity=capacity, timeout_s=timeout_s, lock=self._wake,
+            clock=clock,
+        )  # fmt: skip
         self._ended = False  # whether a job ended early, so that some of its segments may still wait
-        # Exponentially decaying sums over the threads' rounds; their quotient is the speed of one engine.
-        self._recent_pieces = 0.0
-        self._recent_seconds = 0.0
         self._stopping = False
         self._shares: list[Share] = []
         for number in range(engines):
@@ -216,12 +104,12 @@ class Worker:
     @property
     def preparing(self) -> int:
         """Number of segments whose text is still being split and tokenised."""
-        return self._reserved
+        return self._admission.reserved
 
     @property
     def waiting(self) -> int:
         """Number of segments without a slot, including those in preparation."""
-        return self._waiting + self._reserved
+        return self._admission.waiting
 
     @property
     def active(self) -> int:
@@ -229,52 +117,77 @@ class Worker:
         return sum(len(share.inside) for share in self._shares)
 
     @property
+    def waiting_pieces(self) -> int:
+        """Source pieces of the segments without a slot; of those in preparation, an estimate."""
+        return self._admission.waiting_pieces
+
+    @property
+    def rows(self) -> int:
+        """Number of hypotheses that all engines can extend together."""
+        return self._rows * len(self._shares)
+
+    @property
+    def rows_in_use(self) -> int:
+        """Number of these that were in use in the last steps."""
+        return sum(share.rows for share in self._shares)
+
+    @property
     def speed(self) -> float:
         """Source pieces that all engines translate in a second, as measured; 0 before the first measurement."""
-        return len(self._shares) * self._recent_pieces / self._recent_seconds if self._recent_pieces else 0.0
+        return self._speed.pieces_a_second
 
     def forget_speed(self) -> None:
         """Begin to measure anew: the first calls of a model, in which torch compiles it, say nothing."""
-        self._recent_pieces = self._recent_seconds = 0.0
+        self._speed.forget()
 
-    @contextmanager
-    def reserve(self, segments: int, pieces: int) -> Iterator[None]:
-        """Reserve room in the queue while text is prepared, of about so many segments and pieces.
+    def check(self, client: str, deadline_s: float = math.inf) -> None:
+        """Raise Unavailable if not even a sentence of a client with this deadline would be accepted."""
+        self._admission.admit(
+            self._admission.plan(1, A_SENTENCE, Context(client=client, ends=self._clock() + deadline_s))
+        )
+
+    def reserve(self, segments: int, pieces: int) -> AbstractContextManager[None]:
+        """Reserve room in the queue while the text of the running request is prepared, of about so many pieces.
 
         Raises Unavailable if the queue is full, or so long that the request would hardly be answered in time.
         """
-        self._admit(segments, pieces)
-        self._reserved += segments
-        self._reserved_pieces += pieces
-        try:
-            yield
-        finally:
-            self._reserved -= segments
-            self._reserved_pieces -= pieces
+        return self._admission.reserve(segments, pieces, current())
 
-    def submit(self, requests: Sequence[SearchRequest], *, accepted: bool = False) -> asyncio.Future[list[Any]]:
-        """Queue the segments of one request and return a future of their results, in order.
+    def predict(self, pieces: int) -> float:
+        """Return the seconds in which a request of so many pieces would be finished; 0 if that is unknown."""
+        return self._admission.predict(self._admission.plan(1, pieces, current()))
 
-        The future raises ServiceError. Raises Unavailable as `reserve` does, unless the segments are further ones of a
-        request ``accepted`` before, or if the worker has stopped.
+    def submit(
+        self,
+        requests: Sequence[SearchRequest],
+        *,
+        accepted: bool = False,
+        each: Callable[[Any], None] | None = None,
+    ) -> asyncio.Future[list[Any]]:
+        """Queue segments of the running request; return a future of their results, in order. ``each`` gets them first.
+
+        The future raises ServiceError. Raises Unavailable as `reserve` does, unless the request was ``accepted`` before
+        or has had other segments, or if the worker has stopped.
         """
         loop = asyncio.get_running_loop()
-        pieces = sum(len(request.src) for request in requests)
-        job = Job(requests, loop.create_future(), loop, self._clock(), self._pace(pieces), deque(requests), pieces)
+        future: asyncio.Future[list[Any]] = loop.create_future()
         if not requests:
-            job.future.set_result([])
-            return job.future
+            future.set_result([])
+            return future
+        asking = current()
+        pieces = sum(len(request.src) for request in requests)
         with self._wake:
             if self._stopping or self.failure is not None:
                 raise Unavailable("the translation worker has stopped", closing=True)
-            if not accepted:
-                self._admit(len(requests), pieces)
-            self._waiting += len(requests)
-            self._waiting_pieces += pieces
-            self._queue(job)
+            plan = self._admission.plan(len(requests), pieces, asking)
+            if not accepted and not asking.segments:  # of a request that was accepted before
+                self._admission.admit(plan)
+            job = Job(requests, future, loop, plan.flow, plan.begins, plan.pace, plan.now, deque(requests), each=each)
+            self._queue.add(job)
             self._wake.notify(len(requests))
-        job.future.add_done_callback(self._nudge)
-        return job.future
+        asking.count(len(requests), pieces)
+        future.add_done_callback(self._nudge)
+        return future
 
     def stop(self, timeout_s: float) -> bool:
         """Finish all jobs, then end the threads; return whether they ended.
@@ -296,53 +209,8 @@ class Worker:
         """End all jobs with an error, when the drain time is over."""
         self._fail_all(error)
 
-    def _admit(self, segments: int, pieces: int) -> None:
-        """Raise Unavailable if there is no room for so much more, or not the time to translate it."""
-        # When nothing waits, even a request larger than the queue is accepted: it could never be served otherwise. One
-        # that has filled the queue leaves their share of it to the others, an equal one for each.
-        sharing = len(self._jobs) + bool(self._reserved) + 1
-        if self.waiting and self.waiting + segments > self._capacity < segments * sharing:
-            speed, all_pieces = self.speed, self._waiting_pieces + self._reserved_pieces
-            freed = (self.waiting + segments - self._capacity) * all_pieces / self.waiting / speed if speed else 1.0
-            raise Unavailable("the queue is full, try again later", retry_after=_whole(freed))
-        late = MARGIN * self.predict(pieces) - self._timeout_s if self.waiting else 0.0
-        if late > 0.0:
-            text = f"not to be translated within {self._timeout_s:g} seconds at present, try again later"
-            raise Unavailable(text, retry_after=_whole(late))
-
-    def predict(self, pieces: int) -> float:
-        """Return the seconds in which a request of so many pieces would be finished; 0 if that is unknown."""
-        speed = self.speed
-        if not speed:
-            return 0.0
-        ahead = self._waiting_pieces + self._reserved_pieces + self._active_pieces()
-        if MARGIN * (ahead + pieces) > self._timeout_s * speed and self._large:
-            last = self._clock() + pieces * self._pace(pieces)
-            with self._wake:
-                ahead -= sum(job.left - int(job.due_until(last)) for job in self._large)
-        return (ahead + pieces) / speed
-
     def _active_pieces(self) -> int:
         return sum(share.pieces for share in self._shares)
-
-    def _pace(self, pieces: int) -> float:
-        """Return the seconds a piece for a job: it has half of the engines, and more if its deadline asks for it."""
-        half = 2.0 / self.speed if self.speed else 1.0
-        return max(1e-9, min(half, self._timeout_s / 2.0 / max(1, pieces)))
-
-    def _queue(self, job: Job) -> None:
-        """Put a job with unsent segments into the heap. Called with the lock held."""
-        heapq.heappush(self._jobs, (job.due, next(self._serial), job))
-        if len(job.unsent) >= LARGE:
-            self._large.add(job)
-        else:
-            self._large.discard(job)
-
-    def _leave(self, job: Job) -> None:
-        """Drop the unsent segments of a job that is not in the heap any more. Called with the lock held."""
-        self._waiting -= len(job.unsent)
-        self._waiting_pieces -= job.left
-        self._large.discard(job)
 
     def _nudge(self, future: asyncio.Future[list[Any]]) -> None:
         if future.cancelled() or future.exception() is not None:
@@ -354,6 +222,7 @@ class Worker:
 
     def _run(self, number: int) -> None:
         share = self._shares[number]
+        yield_to_event_loop()
         while self.failure is None:
             try:
                 engine = self._make_engine()
@@ -384,7 +253,7 @@ class Worker:
     def _wait_for_work(self, share: Share) -> bool:
         """Sleep until there is work; return False when stopping and no work is left, or when a thread failed."""
         with self._wake:
-            while not self._jobs and not share.inside:
+            while not self._queue and not share.inside:
                 if self._stopping or self.failure is not None:
                     return False
                 self._wake.wait()
@@ -397,32 +266,32 @@ class Worker:
         self._feed(engine, share)
         if not share.inside:
             share.began = None
+            share.rows = 0
             return
-        active = len(share.inside)
+        active, share.rows = len(share.inside), engine.load
         engine.step()
         outcomes: list[tuple[Job, Outcome]] = []
-        before = share.pieces
-        ended = [result for result in engine.finished() if self._collect(result, share, outcomes)]
+        results = engine.finished()
+        ended = [segment for result in results if (segment := self._collect(result, share, outcomes))]
         if outcomes:
             resolve(outcomes)
-        seconds = self._clock() - began
+        now = self._clock()
         share.began = None
-        self._measure(before - share.pieces, seconds)
+        pieces = sum(segment.pieces for segment in ended)
+        self._speed.add(pieces, now - began, sum(now - segment.since for segment in ended))
         if self._observer is not None:
-            self._observer.stepped(active, seconds)
+            self._observer.stepped(active, share.rows, now - began)
             if ended:
-                self._observer.ended(len(ended))
+                self._observer.ended(len(ended), pieces, sum(map(_length, results)))
+        if not share.inside:
+            share.rows = 0
 
     def _drop_ended(self, engine: SearchEngine, share: Share) -> None:
         if self._ended:
             with self._wake:
                 self._ended = False
-                for _, _, job in self._jobs:
-                    if job.future.done():
-                        self._leave(job)
-                self._jobs = [entry for entry in self._jobs if not entry[2].future.done()]
-                heapq.heapify(self._jobs)
-        for key in [key for key, (job, _) in share.inside.items() if job.future.done()]:
+                self._queue.drop_ended()
+        for key in [key for key, segment in share.inside.items() if segment.job.ended]:
             share.take(key)
             engine.cancel(key)
 
@@ -431,21 +300,17 @@ class Worker:
         outcomes: list[tuple[Job, Outcome]] = []
         with self._wake:
             # Not more than an even share of what there is, so that no thread is idle while another has many segments.
-            most = math.ceil((self._waiting + self.active) / len(self._shares))
-            while self._jobs and engine.load < self._rows and len(share.inside) < most:
-                _, _, job = heapq.heappop(self._jobs)
-                if job.future.done():
-                    self._leave(job)
-                    continue
-                request = job.unsent.popleft()
-                pieces = len(request.src)
-                self._waiting -= 1
-                self._waiting_pieces -= pieces
-                job.left -= pieces
-                job.due += pieces * job.pace
-                if job.unsent:
-                    self._queue(job)
-                share.put(request, job)
+            most = math.ceil((self._queue.segments + self.active) / len(self._shares))
+            now = self._clock()
+            # Some more than are decoded, so that they can join in groups, of similar length.
+            while (load := engine.load) < self._rows + self._rows // 4 and len(share.inside) < most:
+                taken = self._queue.take(now, load / self._rows)
+                if taken is None:
+                    break
+                job, request = taken
+                if self._observer is not None and len(job.unsent) == len(job.requests) - 1:
+                    self._observer.started(now - job.began)
+                share.put(request, job, now)
                 try:
                     engine.add(request)
                 except Exception as error:
@@ -454,18 +319,24 @@ class Worker:
         if outcomes:
             resolve(outcomes)
 
-    def _collect(self, result: SearchResult, share: Share, outcomes: list[tuple[Job, Outcome]]) -> bool:
-        """Store one result, and the outcome of a job that it ends; return False if the job has been cancelled."""
-        job, _ = share.take(result.key)
-        if job is None or job.future.done():
-            return False
+    def _collect(self, result: SearchResult, share: Share, outcomes: list[tuple[Job, Outcome]]) -> Inside | None:
+        """Store one result, and the outcome of a job that it ends; return None if the job has been cancelled."""
+        segment = share.take(result.key)
+        if segment is None or segment.job.ended:
+            return None
+        job = segment.job
         if result.error is not None:
             outcomes.append((job, self._failed(result.error)))
-            return True
+            return segment
         job.results[result.key] = result
+        if job.each is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                job.loop.call_soon_threadsafe(job.each, result)
         if len(job.results) == len(job.requests):  # in two threads at once, if need be: the second outcome is ignored
             outcomes.append((job, [job.results[request.key] for request in job.requests]))
-        return True
+            if self._observer is not None:
+                self._observer.answered(self._clock() - job.began)
+        return segment
 
     def _failed(self, error: BaseException) -> EngineFailed:
         """Log an error of the engine and return what its job ends with, since the message may expose internals."""
@@ -488,22 +359,25 @@ class Worker:
 
     def _fail_all(self, error: ServiceError) -> None:
         with self._wake:
-            jobs = {job for _, _, job in self._jobs}
+            jobs = self._queue.clear()
             for share in self._shares:
-                jobs.update(job for job, _ in list(share.inside.values()))  # list(): atomic, the thread may change it
-            self._jobs.clear()
-            self._large.clear()
-            self._waiting = self._waiting_pieces = 0
+                jobs.update(
+                    segment.job for segment in list(share.inside.values())
+                )  # list(): atomic, a thread may change it
             self._wake.notify_all()
         resolve([(job, error) for job in jobs])
 
-    def _measure(self, pieces: int, seconds: float) -> None:
-        keep = math.exp(-seconds / MEMORY_S)
-        with self._wake:
-            self._recent_pieces = keep * self._recent_pieces + pieces
-            self._recent_seconds = keep * self._recent_seconds + seconds
+
+def yield_to_event_loop() -> None:
+    """Let the event loop run before the calling thread where both can: it has less to do, and clients wait for it.
+
+    On Linux priorities are those of threads. Elsewhere, and where that is forbidden, nothing happens.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICE)
 
 
-def _whole(seconds: float) -> int:
-    """Return whole seconds for Retry-After, from 1 to an hour."""
-    return max(1, min(3600, math.ceil(seconds)))
+def _length(result: SearchResult) -> int:
+    """Return the pieces of a result's best hypothesis."""
+    return len(result.hypotheses[0].token_log_probs) if result.hypotheses else 0

@@ -268,7 +268,7 @@ def test_kernels_that_can_be_built_are_noted_at_a_terminal(
     run: Run, model: str, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     loaded = dataclasses.replace(loading.load_model(model), kernels=reason)
-    monkeypatch.setattr(loading, "load_model", lambda *_: loaded)
+    monkeypatch.setattr(loading, "load_model", lambda *_, **__: loaded)
     assert "kernels" not in run(translate.main, model)[2]
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert ("kernels" in run(translate.main, model)[2]) == ("not built" in reason)

@@ -368,3 +368,40 @@ def test_the_work_is_linear_in_the_number_of_texts(monkeypatch: pytest.MonkeyPat
         return looks
 
     assert looks_of(100) <= 10 * looks_of(10) > 0
+
+
+def by_units(translator: Translator, text: str, options: SearchOptions) -> list[Translation]:
+    """Translate a text unit by unit, each with searches of its own."""
+    assert translator.engine is not None
+    found = []
+    for steps in translator.unit_steps(text, options, split_sentences=True):
+        requests = next(steps)
+        try:
+            while True:
+                requests = steps.send(translator.engine.run(requests))
+        except StopIteration as end:
+            found += end.value
+    return found
+
+
+@settings(deadline=None, max_examples=50)
+@given(ODD)
+def test_the_units_of_a_text_are_its_translation(text: str) -> None:
+    translator = make()
+    whole = translator.translate([text], SearchOptions(beam=2), split_sentences=True)[0]
+    units = by_units(translator, text, SearchOptions(beam=2))
+    assert [(unit.source, unit.text) for unit in whole.units()] == [(unit.source, unit.text) for unit in units]
+    assert "".join(unit.source for unit in units) == text
+    assert "".join(unit.text for unit in units) == whole.text
+    assert [len(unit.segments) for unit in whole.units()] == [len(unit.segments) for unit in units]
+    assert all(len(unit.segments) <= 1 for unit in units)
+
+
+def test_a_halved_segment_is_one_unit() -> None:
+    translator = make(CopyModel(tokenizer().vocabulary, never_ends=True))
+    text = "the dog jumps over the fox. The fox sleeps."
+    whole = translator.translate([text], GREEDY, split_sentences=True)[0]
+    units = by_units(translator, text, GREEDY)
+    assert [len(unit.segments) for unit in units] == [2, 2] == [len(unit.segments) for unit in whole.units()]
+    assert [unit.text for unit in units] == [unit.text for unit in whole.units()]
+    assert [unit.source for unit in units] == ["the dog jumps over the fox.", " The fox sleeps."]

@@ -46,6 +46,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="exported file or run folder")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--dtype", choices=artifact.DTYPES, help="type to compute in (default: the model's own)")
+    parser.add_argument(
+        "--no-shortlist", dest="shortlist", action="store_false", help="search all pieces, if the model has a shortlist"
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's choice)")
 
 

@@ -40,6 +40,7 @@ class KernelSearch:
 
     def __init__(self, plain: Any, tensors: dict[str, Tensor], options: dict[str, int]) -> None:
         self.plain = plain
+        self.shortlist = bool(getattr(plain, "shortlist", False))
         self._search = torch.classes.nmt.Search(tensors, options)
 
     def open(self, src: Tensor, lengths: Tensor, limits: SlotLimits, beam: int) -> Slots:
@@ -47,13 +48,13 @@ class KernelSearch:
         values, keys, *hidden = self._search.open(src, lengths)
         mask = torch.arange(src.size(1)).unsqueeze(0) < lengths.unsqueeze(1)
         state = [tensor for h in hidden for tensor in (h, torch.zeros_like(h))]
-        return open_slots(Memory(values, keys, mask), state, limits, beam, BOS)
+        candidates = [self._search.choose_candidates(src, limits.prefix)] if self.shortlist else []
+        return open_slots(Memory(values, keys, mask), state, limits, beam, BOS, candidates)
 
     def advance(self, slots: Slots, history: History, block_repeats: bool) -> Tensor:
         """See `BeamSearch.advance`."""
-        done: Tensor = self._search.advance(
-            list(slots.memory), list(slots.limits), slots.state, _live(slots), list(history), block_repeats
-        )
+        bundles = list(slots.memory), list(slots.limits), slots.state, _live(slots), list(history), slots.candidates
+        done: Tensor = self._search.advance(*bundles, block_repeats)
         return done
 
     def finish(self, slots: Slots, history: History, rows: Tensor, n_best: int) -> Finished:
@@ -81,7 +82,10 @@ def fit(search: Any, device: torch.device) -> tuple[Any, str]:
         return search, kernels.reason or "turned off by NMT_KERNELS=off"
     try:
         with torch.inference_mode():
-            return KernelSearch(search, *_Packer(search.model).pack()), ""
+            tensors, options = _Packer(search.model).pack()
+            if getattr(search, "shortlist", False):
+                tensors |= {"lexicon": search.lexicon.int(), "frequent": search.frequent.int()}
+            return KernelSearch(search, tensors, options), ""
     except DoesNotFit as error:
         return search, f"no kernel for {error}"
     except AttributeError as error:

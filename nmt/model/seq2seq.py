@@ -102,8 +102,21 @@ class Seq2Seq(nn.Module):
 
         Returns the logits (N, V) of the next piece, the next state and the attention weights (N, S).
         """
+        readout, state, weights = self.step_readout(tokens, state, memory)
+        return self.output(readout), state, weights
+
+    def step_readout(self, tokens: Tensor, state: list[Tensor], memory: Memory) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Compute `step` without the output layer: the readout (N, E) in place of the logits."""
         readout, state, weights = self.decoder(self.embed_target(tokens.unsqueeze(1)), state, memory)
-        return self.output(readout.squeeze(1)), state, weights.squeeze(1)
+        return readout.squeeze(1), state, weights.squeeze(1)
+
+    def output_rows(self, ids: Tensor) -> list[Tensor]:
+        """Return the rows of the output layer for the pieces `ids` (B, C): its weight (B, C, E) and bias (B, C)."""
+        weight = self.output.weight[ids]
+        bias: Tensor = self.output.bias[ids]
+        if hasattr(self.output, "scale"):  # int8, see nmt/model/quantized.py
+            weight = weight.to(bias.dtype) * self.output.scale[ids].unsqueeze(2)  # type: ignore[index]
+        return [weight, bias]
 
     def forward(self, src: Tensor, lengths: Tensor, tgt_in: Tensor) -> Tensor:
         """Compute the readouts (B, T, E) after each prefix of `tgt_in` (B, T), with teacher forcing.

@@ -92,15 +92,55 @@ class BeamSearch(nn.Module):
     unk: Final[int] = UNK
     bos: Final[int] = BOS
     eos: Final[int] = EOS
+    has_shortlist: Final[bool]
+    has_output_rows: Final[bool]
+    lexicon: Tensor
+    frequent: Tensor
 
-    def __init__(self, model: StepModel) -> None:
+    def __init__(self, model: StepModel, lexicon: Tensor | None = None, frequent: Tensor | None = None) -> None:
+        """Search with `model`.
+
+        With `lexicon` (V, n) and `frequent` (F,), integers, only the pieces of a shortlist can be generated: those in
+        the rows of the sentence's source pieces, and those in `frequent`. `shortlist` switches it.
+        """
         super().__init__()
         self.model = model
+        self.has_shortlist = lexicon is not None
+        self.shortlist = lexicon is not None
+        if lexicon is not None and frequent is not None:
+            self.register_buffer("lexicon", lexicon)
+            self.register_buffer("frequent", frequent)
+        # Constants, so that scripting drops the branches of a model without them.
+        self.has_output_rows = hasattr(model, "output_rows")
 
     def open(self, src: Tensor, lengths: Tensor, limits: SlotLimits, beam: int) -> Slots:
         """Encode padded `src` (B, S) of `lengths` (B,), and return a slot with K = `beam` rows for each sentence."""
         memory, state = self.model.encode(src, lengths)
-        return open_slots(memory, state, limits, beam, self.bos)
+        candidates: list[Tensor] = []
+        if self.has_shortlist:  # noqa: SIM102 (a condition of its own is a constant)
+            if self.shortlist:
+                candidates.append(self.choose_candidates(src, limits.prefix))
+                if self.has_output_rows:
+                    candidates += self.model.output_rows(candidates[0])  # type: ignore[attr-defined]
+        return open_slots(memory, state, limits, beam, self.bos, candidates)
+
+    def choose_candidates(self, src: Tensor, prefix: Tensor) -> Tensor:
+        """Return the shortlist (B, C) of each sentence, see `Slots.candidates`.
+
+        It depends on the sentence `src` (B, S) alone, and on `prefix` (B, P), whose pieces it has too.
+        """
+        chosen = torch.zeros(src.size(0), self.lexicon.size(0), dtype=torch.bool, device=src.device)  # (B, V)
+        translations = self.lexicon[src].masked_fill((src == self.pad).unsqueeze(2), self.pad)  # (B, S, n)
+        chosen.scatter_(1, translations.flatten(1).long(), True)
+        chosen.scatter_(1, prefix, True)
+        chosen[:, self.frequent.long()] = True
+        chosen[:, : self.eos + 1] = True  # the special pieces, so that their columns are their ids
+        counts = chosen.sum(1)
+        row, piece = chosen.nonzero().unbind(1)
+        place = torch.arange(row.size(0), device=src.device) - (counts.cumsum(0) - counts)[row]
+        candidates = torch.full([src.size(0), int(counts.max())], self.pad, dtype=torch.int64, device=src.device)
+        candidates[row, place] = piece
+        return candidates
 
     def advance(self, slots: Slots, history: History, block_repeats: bool) -> Tensor:
         """Decode one step of all slots, in place; return (B,) bool, True for slots that are done.
@@ -109,7 +149,7 @@ class BeamSearch(nn.Module):
         `limits.no_repeat_ngram` set: a Python bool, so that it is known without a wait for the device.
         """
         state = [s.flatten(0, 1) for s in slots.state]  # (B, K, ·) -> (N, ·)
-        logits, state, attention = self.model.step(slots.tokens.flatten(), state, slots.memory)
+        logits, state, attention = self._step(state, slots)
         step = self._extend(logits, slots, history, block_repeats)
         finished, pool = self._finish_hypotheses(step, slots)
         attention = attention.view(slots.tokens.size(0), slots.tokens.size(1), -1)  # (N, S) -> (B, K, S)
@@ -123,30 +163,55 @@ class BeamSearch(nn.Module):
         slots.time.add_(1)
         return is_done(slots)
 
+    def _step(self, state: list[Tensor], slots: Slots) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Compute the model's step; with a shortlist the logits are those of its pieces, (N, C)."""
+        tokens = slots.tokens.flatten()
+        if self.has_shortlist:  # noqa: SIM102
+            if len(slots.candidates) > 0:
+                ids = slots.candidates[0].unsqueeze(1)  # (B, 1, C)
+                shape = [ids.size(0), slots.tokens.size(1), -1]
+                if self.has_output_rows:
+                    readout, state, attention = self.model.step_readout(tokens, state, slots.memory)  # type: ignore[attr-defined]
+                    bias, weight = slots.candidates[2].unsqueeze(1), slots.candidates[1]
+                    logits = torch.baddbmm(bias, readout.view(shape), weight.transpose(1, 2))
+                else:
+                    logits, state, attention = self.model.step(tokens, state, slots.memory)
+                    logits = logits.view(shape).gather(2, ids.expand(shape))
+                # No probability for PAD, which fills up the shortlists.
+                return logits.masked_fill(ids == self.pad, float("-inf")).flatten(0, 1), state, attention
+        logits, state, attention = self.model.step(tokens, state, slots.memory)
+        return logits, state, attention
+
     def _extend(self, logits: Tensor, slots: Slots, history: History, block_repeats: bool) -> Step:
-        """Return the best continuations under `logits` (N, V)."""
+        """Return the best continuations under `logits` (N, V), or (N, C) of the shortlist."""
         shape = [slots.scores.size(0), slots.scores.size(1), logits.size(1)]  # B, K, V
         # float32 whatever the type of the model: sums over a sentence in half precision would confuse close hypotheses.
         log_probs = torch.log_softmax(logits, dim=1, dtype=torch.float32)
         eos = log_probs[:, self.eos].view(shape[:2]).clone()  # _constrain overwrites log_probs
         log_probs = self._constrain(log_probs, slots, history, block_repeats)
         scores, index = best_continuations(slots.scores, log_probs.view(shape))  # (B, K), index = k * V + v
+        tokens = index % shape[2]
+        if len(slots.candidates) > 0:
+            tokens = slots.candidates[0].gather(1, tokens)
         return Step(
             index // shape[2],
-            index % shape[2],
+            tokens,
             log_probs.view(shape[0], -1).gather(1, index),
             scores,
             eos,
         )
 
     def _constrain(self, log_probs: Tensor, slots: Slots, history: History, block_repeats: bool) -> Tensor:
-        """Set `log_probs` (N, V) to -inf, in place, for pieces that must not extend a hypothesis; return them.
+        """Set `log_probs` (N, V or C) to -inf, in place, for pieces that must not extend a hypothesis; return them.
 
         What remains is not normalised again, so scores stay log-probabilities of the model.
         """
         beam, never = slots.scores.size(1), float("-inf")
         # Read the forced pieces first: a prefix takes precedence over the constraints below.
-        forced = self._forced_pieces(slots).repeat_interleave(beam, 0)  # (N, 1) or (N, 0)
+        forced = self._forced_pieces(slots)  # (B, 1) or (B, 0)
+        if len(slots.candidates) > 0 and forced.size(1) > 0:  # its column in the shortlist; PAD is the first
+            forced = (slots.candidates[0] == forced).long().argmax(1, keepdim=True)
+        forced = forced.repeat_interleave(beam, 0)  # (N, 1) or (N, 0)
         kept = log_probs.gather(1, forced)
         unknown = log_probs[:, self.unk].masked_fill(~slots.limits.allow_unknown.repeat_interleave(beam), never)
         # PAD, UNK, BOS and EOS are the ids 0 to 3. PAD and BOS are never generated, and hypotheses that end by EOS are
@@ -154,7 +219,12 @@ class BeamSearch(nn.Module):
         log_probs[:, : self.eos + 1] = never
         log_probs[:, self.unk] = unknown
         if block_repeats:
-            log_probs.scatter_(1, self._repeating(slots, history).flatten(0, 1), never)
+            repeating = self._repeating(slots, history)  # (B, K, T)
+            if len(slots.candidates) > 0:
+                banned = slots.candidates[0].view(repeating.size(0), 1, -1, 1) == repeating.unsqueeze(2)
+                log_probs.masked_fill_(banned.any(3).flatten(0, 1), never)
+            else:
+                log_probs.scatter_(1, repeating.flatten(0, 1), never)
         if forced.size(1) > 0:
             free = forced == self.pad  # (N, 1), broadcast over V: rows without a forced piece stay as they are
             log_probs.masked_fill_(~free, never).scatter_(1, forced, kept.masked_fill(free, never))

@@ -12,8 +12,8 @@ Here the host launches one graph for several steps and does not wait for it:
                      of a few widths, each with a graph of its own.
     late flags       While a round runs, the host reads which sentences the previous one has finished, collects them
                      and admits others.
-    plain form       Requests that do not fit (long ones, those with a prefix, `no_repeat_ngram` or `stop_at`) are
-                     decoded in a `RunningBatch` beside it.
+    plain form       Requests that do not fit (long ones, those with a prefix, `no_repeat_ngram`, `stop_at` or a
+                     shortlist) are decoded in a `RunningBatch` beside it.
 
 Without graphs the same code runs on any device; the tests compare it with `RunningBatch` on a CPU.
 """
@@ -198,7 +198,9 @@ class GraphedBatch:
 
     def _fits(self, request: Request) -> bool:
         """Return whether a request can be decoded in a slot: other options and prefixes are not in the graphs."""
-        plain = not (request.prefix or request.options.no_repeat_ngram or request.options.stop_at)
+        options = request.options
+        plain = not (request.prefix or options.no_repeat_ngram or options.stop_at)
+        plain = plain and not getattr(self._search, "shortlist", False)
         return (
             plain and len(request.src) <= self._options.buckets[-1] and request.max_length <= self._options.max_length
         )

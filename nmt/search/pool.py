@@ -27,6 +27,10 @@ LARGE = 2000
 SAMPLE = 64
 """requests with which each number of engines is tried"""
 
+AS_FAST = 0.85
+"""share of the highest measured speed from which more engines are chosen: a short measurement errs by as much, and more
+engines lose less beside other busy threads"""
+
 FEWEST_ROWS = 80
 """rows that an engine has at least as long as nothing was measured"""
 
@@ -90,7 +94,7 @@ class EnginePool:
         return [results[request.key] for request in requests]
 
     def measure(self, requests: Sequence[Request], progress: Progress = None) -> dict[Hashable, Result]:
-        """Search `requests` of ascending length, a part with each number of engines, and set `engines` to the fastest.
+        """Search `requests` of ascending length, a part with each number of engines, and set `engines` to a fast one.
 
         Returns the results by key.
         """
@@ -102,7 +106,8 @@ class EnginePool:
             began = time.perf_counter()
             results |= self._run(part, engines, progress)
             rates[engines] = sum(len(request.src) for request in part) / (time.perf_counter() - began)
-        self.engines = max(rates, key=rates.__getitem__)
+        fastest = max(rates.values())
+        self.engines = max(engines for engines, rate in rates.items() if rate >= AS_FAST * fastest)
         return results
 
     def _choices(self) -> list[int]:

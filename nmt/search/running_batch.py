@@ -21,6 +21,8 @@ from nmt.search.padding import pad_ids
 from nmt.search.request import Hypothesis, Request, Result
 from nmt.search.slots import History, SlotLimits, Slots, open_history
 
+_WIDTH_ROUND = 8
+"""a step sees so many times as wide a memory: oneDNN keeps some memory for each shape of a bfloat16 product for ever"""
 _ROUND = 16  # buffers grow to multiples of it, or by at most so many spare slots, so that they are seldom copied
 
 
@@ -107,6 +109,7 @@ class RunningBatch:
         """
         count = len(self.active)
         width = max((len(request.src) for request in self.active), default=0)
+        width = math.ceil(width / _WIDTH_ROUND) * _WIDTH_ROUND  # a buffer may be narrower; then its own width counts
         slots: Slots = bundle_map(lambda buffer: buffer[:count], self._slots)
         slots = slots._replace(memory=bundle_map(lambda buffer: buffer[:, :width], slots.memory))
         history: History = bundle_map(lambda buffer: buffer[:count], self._history)

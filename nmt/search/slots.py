@@ -57,6 +57,9 @@ class Slots(NamedTuple):
     stop_at: Tensor
     """(B,) int64: number of finished hypotheses at which the slot is done, 1..K; 0 for none. It is not in `SlotLimits`,
     which older files would refuse; files whose slots have it take the option"""
+    candidates: list[Tensor]
+    """empty if every piece may be generated; else the shortlist of each slot, (B, C) int64: ascending ids, all special
+    pieces first, filled up with PAD; then the rows of the output layer for them, in the form that the search needs"""
 
 
 class History(NamedTuple):
@@ -79,10 +82,12 @@ class History(NamedTuple):
     """(B, L, K, S) float32: attention weights computed for hypothesis k before this step"""
 
 
-def open_slots(memory: Memory, state: list[Tensor], limits: SlotLimits, beam: int, first: int) -> Slots:
+def open_slots(
+    memory: Memory, state: list[Tensor], limits: SlotLimits, beam: int, first: int, candidates: list[Tensor]
+) -> Slots:
     """Return slots for B sentences that were just encoded, each with one live hypothesis: the piece `first` alone.
 
-    `state` is the decoder's initial state, tensors (B, ·).
+    `state` is the decoder's initial state, tensors (B, ·); `candidates` is as in `Slots`.
     """
     shape = [memory.mask.size(0), beam]
     repeated = [s.unsqueeze(1).repeat(1, beam, 1) for s in state]  # copies, for the search writes into them
@@ -92,7 +97,7 @@ def open_slots(memory: Memory, state: list[Tensor], limits: SlotLimits, beam: in
     scores = pool.clone()
     scores[:, 0] = 0.0
     zeros = torch.zeros_like(tokens[:, 0])
-    return Slots(memory, limits, repeated, tokens, scores, pool, zeros, zeros.clone())
+    return Slots(memory, limits, repeated, tokens, scores, pool, zeros, zeros.clone(), candidates)
 
 
 def open_history(slots: Slots, sentences: int, length: int, width: int) -> History:
@@ -123,6 +128,7 @@ def keep_slots(slots: Slots, rows: Tensor) -> Slots:
         slots.pool[rows],
         slots.time[rows],
         slots.stop_at[rows],
+        [c[rows] for c in slots.candidates],
     )
 
 

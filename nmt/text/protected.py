@@ -135,7 +135,7 @@ def repair_numbers(source: str, words: Sequence[Word]) -> tuple[list[Word], list
     """
     given = list(_NUMBER.finditer(source))
     lacking = Counter(_digits(number[0]) for number in given)
-    lacking -= Counter(_digits(word.text) for word in words if word.text[:1].isdigit())
+    lacking -= Counter(_digits(number) for word in words for number in _NUMBER.findall(word.text))
     if not lacking:
         return list(words), []
     expected = {_digits(number[0]) for number in given}

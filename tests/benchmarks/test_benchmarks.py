@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from math import isfinite
@@ -13,6 +14,7 @@ import pytest
 from nmt.config import ModelConfig
 from tests.benchmarks.table import table
 from tests.benchmarks.work import Work
+from tests.copy_model import exported
 
 ROOT = Path(__file__).parents[2]
 DECODE = ["--sentences", "6", "--rounds", "1", "--threads", "1", "--dtypes", "int8", "--beams", "2"]
@@ -50,6 +52,22 @@ def test_the_table_compares_the_turns_of_variants() -> None:
         "| decode | beam 5 | sentences/s | 110 (100 to 300) | 0.5 of product peak | 100 (50 to 100) | "
         "0.5 of product peak | 2 | p99_ms 7 |"
     )
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_service(tmp_path: Path) -> None:
+    (tmp_path / "copy.pt").write_bytes(exported())
+    (tmp_path / "text").write_text("the quick brown fox\njumps over the lazy dog\n")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "tests.benchmarks", "service", "--model", tmp_path / "copy.pt", "--text"]
+    command += [tmp_path / "text", "--port", port, "--beam", 1, "--threads", 1, "--seconds", 1, "--bare-seconds", 0.1]
+    output = subprocess.run(list(map(str, command)), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    lines = [json.loads(line) for line in output.splitlines()]
+    loads = {line["setting"]["load"] for line in lines}
+    assert loads == {"idle", "capacity", "0.7", "1.5", "3", "alone", "bulk", "bulk of low priority"}
+    assert all(line["value"] > 0 and line["ratio"] > 0 for line in lines)
+    assert all(line.get("failed", 0) == 0 for line in lines)
 
 
 def test_the_work_of_the_default_model() -> None:

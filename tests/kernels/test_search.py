@@ -193,6 +193,44 @@ def test_alone_and_in_company(dtype: str) -> None:
     assert_same(few, alone, atol=0)
 
 
+def with_shortlist(model: Any, dtype: str = "float32") -> tuple[Any, Any]:
+    """As `both`, with a shortlist of two pieces for each source piece and two more."""
+    vocabulary = model.output.weight.size(0)
+    lexicon = torch.randint(EOS + 1, vocabulary, (vocabulary, 2), dtype=torch.int16)
+    plain = BeamSearch(convert(model, dtype), lexicon, torch.tensor([5, vocabulary - 1])).eval()
+    found, reason = fit(plain, CPU)
+    if dtype != "float32" and reason.endswith("on this CPU"):
+        pytest.skip(reason)
+    assert isinstance(found, KernelSearch), reason
+    return plain, found
+
+
+@pytest.mark.parametrize("options", [{}, *CONSTRAINTS], ids=str)
+@pytest.mark.parametrize("beam", [4, 9])
+def test_a_shortlist(options: dict[str, Any], beam: int) -> None:
+    plain, found = with_shortlist(model_of({}, 300, embedding=40, decoder={"hidden": 70}))
+    asked = requests(9, 300, beam=beam, **options)
+    assert_same(search(found, asked), search(plain, asked))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_shortlist_alone_and_in_company(dtype: str) -> None:
+    """Bit for bit; and its probabilities are those of the plain search, up to the rounding of the type."""
+    plain, found = with_shortlist(model_of({}, 300, embedding=40, decoder={"hidden": 70}), dtype)
+    asked = requests(70, 300, beam=3)
+    together, few = search(found, asked), search(found, asked, slots=5)
+    alone = [search(found, [request])[0] for request in asked]
+    assert_same(together, alone, atol=0)
+    assert_same(few, alone, atol=0)
+    same = [
+        one[0].token_log_probs == pytest.approx(other[0].token_log_probs, abs=TOLERANCE[dtype])
+        for one, other in zip(together, search(plain, asked), strict=True)
+        if one[0].ids == other[0].ids
+    ]
+    assert all(same)
+    assert len(same) >= (70 if dtype == "float32" else 55)
+
+
 def test_several_threads_give_the_same() -> None:
     _, found = both(model_of({}))
     asked = requests(30, beam=3)

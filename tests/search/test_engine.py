@@ -354,6 +354,23 @@ def test_narrow_beams_do_not_hold_up_a_wide_one() -> None:
     assert i < 20
 
 
+def test_the_memory_of_a_step_has_few_widths() -> None:
+    """Each shape of a product may cost memory for ever."""
+    widths: set[int] = set()
+
+    class Model(ToyModel):
+        def step(self, tokens: Tensor, state: list[Tensor], memory: Memory) -> tuple[Tensor, list[Tensor], Tensor]:
+            widths.add(memory.mask.size(1))
+            return super().step(tokens, state, memory)
+
+    engine = Engine(BeamSearch(Model(vocabulary=9, seed=7, eos_bias=-3.0)))
+    engine.add(Request("wide", (*[5] * 31, EOS), SearchOptions(max_length=2)))
+    for i, length in enumerate(range(30, 0, -1)):
+        engine.add(Request(i, (*[5] * length, EOS), SearchOptions(max_length=4)))
+        engine.step()
+    assert widths == {8, 16, 24, 32}
+
+
 def test_a_long_sentence_does_not_widen_the_memory_of_short_ones() -> None:
     widths: list[int] = []
 

@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from nmt.text.cleaning import clean
 from service.app import create_app
 from service.metrics import Metrics
-from service.models import Model, Models
-from service.settings import Settings, load_settings
+from service.models import Description, Model, Stamp
+from service.settings import Settings, SettingsError, load_settings
 from service.worker import Worker
 
 POISON = "poison"  # a text on which the fake engine reports an error
@@ -47,6 +47,18 @@ class FakeResult:
     key: Hashable
     text: str
     error: Exception | None = None
+
+    @property
+    def hypotheses(self) -> list[FakeHypothesis]:
+        """One, with a piece for each character."""
+        return [] if self.error else [FakeHypothesis([0.0] * len(self.text))]
+
+
+@dataclass(frozen=True)
+class FakeHypothesis:
+    """What the service reads of a hypothesis beside its text."""
+
+    token_log_probs: list[float]
 
 
 @dataclass
@@ -149,6 +161,15 @@ class FakeTranslation:
     score: float = 0.5
     alternative_scores: tuple[float, ...] = ()
 
+    def units(self) -> list[FakeTranslation]:
+        """Cut at line ends."""
+        lines = zip(self.source.splitlines(keepends=True), self.text.splitlines(keepends=True), strict=True)
+        segments = iter(self.segments)
+        return [
+            FakeTranslation(source, text, (), tuple(itertools.islice(segments, bool(source.strip()))))
+            for source, text in lines
+        ] or [self]
+
 
 class FakeTranslator:
     """Translates to upper case, a line a segment; blank lines stay as they are."""
@@ -167,7 +188,7 @@ class FakeTranslator:
         results = iter(
             (yield [FakeRequest(next(self._keys), line, others) for text in lines for line in text if line.strip()])
         )
-        translations = []
+        translations: list[FakeTranslation] = []
         for text, parts in zip(texts, lines, strict=True):
             found = [next(results).text if line.strip() else line for line in parts]
             segments = [
@@ -178,6 +199,11 @@ class FakeTranslator:
             translations.append(FakeTranslation(text, whole, alternatives, tuple(segments), 0.5, (0.25,) * others))
         return translations
 
+    def unit_steps(
+        self, text: str, options: dict[str, Any], **_: Any
+    ) -> list[Generator[list[FakeRequest], list[FakeResult], list[FakeTranslation]]]:
+        return [self.steps([line], options) for line in text.splitlines(keepends=True) or [""]]
+
     def coverage(self, text: str) -> float:
         return COVERAGE / 100
 
@@ -185,24 +211,76 @@ class FakeTranslator:
 Pairs = Sequence[tuple[str, str]]
 
 
-def fake_models(
-    settings: Settings, metrics: Metrics, engine: Any, groups: Sequence[Pairs] = ((("en", "de"),),)
-) -> Models:
-    """Build models, one per group of pairs, over one fake engine or one each."""
-    engines = engine if isinstance(engine, list) else [engine] * len(groups)
-    models = []
-    for number, (pairs, one) in enumerate(zip(groups, engines, strict=True)):
+class FakeModels:
+    """Models named fake0, fake1, ..., one per group of pairs, over one fake engine or one each.
+
+    `put` adds and replaces files, and those of `descriptions` may be deleted. broken, unloadable: what describing and
+    loading a file raises. gate: while it is cleared, a load waits. warmed_up: the models that are.
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, engine: Any, groups: Sequence[Pairs] = ((("en", "de"),),)
+    ) -> None:
+        engines = engine if isinstance(engine, list) else [engine] * len(groups)
+        self.settings = settings
+        self.metrics = metrics
+        self.descriptions = {f"fake{n}": Description(f"fake{n}", tuple(pairs)) for n, pairs in enumerate(groups)}
+        self.engines = {f"fake{n}": one for n, one in enumerate(engines)}
+        self.broken: dict[str, Exception] = {}
+        self.unloadable: dict[str, Exception] = {}
+        self.stamps: dict[str, Stamp] = {}
+        self.loads: list[str] = []
+        self.warmed_up: set[str] = set()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def put(self, name: str, pairs: Pairs = (("en", "de"),), engine: Any = None, **described: Any) -> None:
+        """Add a file, or replace it."""
+        self.touch(name)
+        self.engines[name] = engine or FakeEngine()
+        self.descriptions[name] = Description(name, tuple(pairs), **{"digest": str(self.stamps[name]), **described})
+
+    def touch(self, name: str) -> None:
+        """Change a file's stamp."""
+        self.stamps[name] = (self.stamps.get(name, (0,))[0] + 1,)
+
+    def look(self) -> dict[str, Stamp]:
+        if not self.descriptions:
+            raise SettingsError("no model")
+        return {name: self.stamps.get(name, (0,)) for name in self.descriptions}
+
+    def describe(self, name: str) -> Description:
+        if name in self.broken:
+            raise self.broken[name]
+        return self.descriptions[name]
+
+    def load(self, name: str) -> Model:
+        assert self.gate.wait(20), "the test forgot to open the gate"
+        if name in self.unloadable:
+            raise self.unloadable[name]
+        engine = self.engines[name]
         worker = Worker(
-            lambda one=one: one,  # type: ignore[misc]
-            rows=settings.rows,
-            capacity=settings.queue,
-            timeout_s=settings.timeout_s,
-            name=f"fake{number}",
-            observer=metrics,
+            lambda: engine,
+            rows=self.settings.rows,
+            capacity=self.settings.queue,
+            timeout_s=self.settings.timeout_s,
+            name=name,
+            observer=self.metrics,
         )
         worker.start()
-        models.append(Model(f"fake{number}.pt", pairs, cast(Any, FakeTranslator()), worker))
-    return Models(models, pivot=settings.pivot)
+        self.loads.append(name)
+        kind = Model if name in self.warmed_up else ColdModel
+        return kind(self.descriptions[name], cast(Any, FakeTranslator()), worker)
+
+    def freed(self) -> None:
+        pass
+
+
+class ColdModel(Model):
+    """A model that is not warmed up, so that its engine has only the test's segments."""
+
+    def warm_up(self) -> None:
+        pass
 
 
 def fake_app(
@@ -213,8 +291,8 @@ def fake_app(
 ) -> FastAPI:
     """Build an app over a fake engine."""
 
-    def load(given: Settings, metrics: Metrics, _: Callable[[], bool]) -> Models:
-        return fake_models(given, metrics, engine, groups)
+    def load(given: Settings, metrics: Metrics) -> FakeModels:
+        return FakeModels(given, metrics, engine, groups)
 
     return create_app(load_settings(**settings), load, clock)
 
@@ -245,7 +323,7 @@ def serve_slowly(port: int, step_s: float, **settings: Any) -> int:
     """Run ``python -m service`` over a fake engine, in a process of a test's own; return the exit code."""
     from service.server import serve
 
-    def load(given: Settings, metrics: Metrics, _: Callable[[], bool]) -> Models:
-        return fake_models(given, metrics, FakeEngine(step_s=step_s))
+    def load(given: Settings, metrics: Metrics) -> FakeModels:
+        return FakeModels(given, metrics, FakeEngine(step_s=step_s))
 
     return serve(load_settings(port=port, **settings), load)

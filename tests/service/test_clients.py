@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import threading
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from service.server import listen
 from tests.service.fakes import FakeEngine, fake_app
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-NODE_MODULES = Path(__file__).resolve().parents[2] / "node_modules"
 
 
 def serve(**settings: Any) -> Iterator[str]:
@@ -73,30 +73,62 @@ def test_translate_python(url: str) -> None:
     assert client.translate("the dog") == "THE DOG"
 
 
-def test_argos_apis(url: str) -> None:
-    """Not in the extra: argostranslate installs a package `tests`, which hides ours, and much else."""
-    library = pytest.importorskip("argostranslate.apis")
-    assert library.LibreTranslateAPI(url + "/").translate("the dog", "en", "de") == "THE DOG"
-
-
-SCRIPTS = {
-    "libretranslate": """
-        const { translate } = (await import("libretranslate")).default;
-        console.log(await translate({ query: "the dog", source: "en", target: "de", apiurl: process.argv[1] }));
-    """,
-    "translate": """
-        const { default: translate } = await import("translate");
-        translate.engine = "libre"; translate.url = process.argv[1] + "/translate"; translate.key = "x";
-        console.log(await translate("the dog", { from: "en", to: "de" }));
-    """,
+LIBRETRANSLATEPY = """
+import sys
+from libretranslatepy import LibreTranslateAPI
+client = LibreTranslateAPI(sys.argv[1])
+print(client.translate("the dog", "en", "de"), [one["code"] for one in client.languages()], len(client.detect("the")))
+"""
+# Not in the extra: `translate` wants an older libretranslatepy, whose languages are a POST; and argostranslate installs
+# a package `tests`, which hides ours, and much else.
+IN_FOLDERS = {
+    "libretranslatepy==2.1.4": LIBRETRANSLATEPY,
+    "argostranslate": LIBRETRANSLATEPY.replace("libretranslatepy", "argostranslate.apis"),
 }
 
 
+@pytest.mark.parametrize("package", IN_FOLDERS)
+def test_clients_that_cannot_be_in_the_extra(url: str, tmp_path: Path, package: str) -> None:
+    options = ["-q", "--disable-pip-version-check", "--no-deps", "--target", str(tmp_path)]
+    if run([sys.executable, "-m", "pip", "install", *options, package], tmp_path).returncode:
+        pytest.skip(f"{package} cannot be installed")
+    done = run([sys.executable, "-c", IN_FOLDERS[package], url + "/"], tmp_path)
+    assert done.stdout.strip() == "THE DOG ['en', 'de'] 2", done.stderr
+
+
+SCRIPTS = {
+    "libretranslate@1.0.1": """
+        import client from "libretranslate";
+        const asked = { query: "the dog", source: "en", target: "de", apiurl: process.argv[2] };
+        console.log(await client.translate(asked), await client.translate({ ...asked, source: "auto" }));
+    """,
+    "translate@3.0.1": """
+        import translate from "translate";
+        translate.engine = "libre"; translate.url = process.argv[2] + "/translate"; translate.key = "x";
+        const refused = await translate("the dog", { from: "en", to: "fr" }).catch((error) => error.message);
+        console.log(await translate("the dog", { from: "en", to: "de" }), refused);
+    """,
+}
+SAID = {"libretranslate@1.0.1": "THE DOG THE DOG", "translate@3.0.1": "THE DOG fr is not supported"}
+
+
+@pytest.fixture(scope="module")
+def npm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the npm packages."""
+    folder = tmp_path_factory.mktemp("npm")
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("node or npm is not installed")
+    if run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", *SCRIPTS], folder).returncode:
+        pytest.skip("the npm packages cannot be installed")
+    return folder
+
+
 @pytest.mark.parametrize("package", SCRIPTS)
-def test_node(url: str, package: str) -> None:
-    node = shutil.which("node")
-    if node is None or not (NODE_MODULES / package).is_dir():
-        pytest.skip(f"the npm package {package} is not installed in node_modules")
-    command = [node, "--input-type=module", "-e", SCRIPTS[package], url]
-    done = subprocess.run(command, cwd=NODE_MODULES.parent, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "THE DOG", done.stderr
+def test_npm(url: str, npm: Path, package: str) -> None:
+    (npm / "script.mjs").write_text(SCRIPTS[package])
+    done = run(["node", "script.mjs", url], npm)
+    assert done.stdout.strip() == SAID[package], done.stderr
+
+
+def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)

@@ -141,6 +141,6 @@ async def test_the_page_names_everything_and_loads_nothing() -> None:
     assert spec["openapi"].startswith("3.")
     for path in spec["paths"]:
         assert path in page
-    for field in ("beam_size", "return_alignments", "deadline_ms", "alternatives"):
+    for field in ("glossary", "stream", "beam_size", "return_alignments", "deadline_ms", "alternatives"):
         assert field in page
     assert "<script" not in page and "http://" not in page and "https://" not in page and "src=" not in page

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from dataclasses import replace
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmt.text.alignment import Word, text_of
+from nmt.text.alignment import Word, align, text_of
 from service import documents
 from service.documents import FORMATS, Archive, distribute, read
 from service.errors import BadRequest
@@ -139,6 +140,21 @@ def test_no_word_is_lost_between_parts(given_words: list[tuple[str, int]], cuts:
 
 
 BOMB = packed(**{"word/document.xml": b"<w:p><w:t>" + b"a" * 20 * MOST})
+NESTED = packed(**{"word/document.xml": packed(**{"word/document.xml": WORD}), "other.zip": BOMB})
+AMPLIFIED = b'msgid "one two"\n' + b'msgstr[1] ""\n' * 2
+
+
+def squeezed(method: int) -> bytes:
+    """An archive of a few hundred bytes that holds ten million, in another compression than office documents have."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("word/media/image", bytes(10_000_000))
+    return buffer.getvalue()
+
+
+def twice() -> bytes:
+    """An archive with two members of one name."""
+    return packed(a="x", b="y").replace(b"b", b"a")
 
 
 @pytest.mark.parametrize(
@@ -156,11 +172,69 @@ BOMB = packed(**{"word/document.xml": b"<w:p><w:t>" + b"a" * 20 * MOST})
         (".docx", packed(**{f"m{n}": "" for n in range(documents.MOST_MEMBERS + 1)}), "the file has too many parts"),
         (".odt", packed(**{"content.xml": '<!DOCTYPE a [<!ENTITY b "c">]><text:p>&b;</text:p>'}), "declarations"),
         (".odt", packed(**{"content.xml": b"\xff\xfe<\x00"}), "the file is damaged or encrypted"),
+        (".docx", squeezed(zipfile.ZIP_BZIP2), "the file is damaged or encrypted"),
+        (".docx", squeezed(zipfile.ZIP_LZMA), "the file is damaged or encrypted"),
+        (".docx", twice(), "the file is damaged or encrypted"),
+        (".docx", NESTED, "the file is damaged or encrypted"),
+        (".docx", packed(**{"word/document.xml": '<!DOCTYPE a SYSTEM "file:///etc/passwd"><w:p/>'}), "declarations"),
+        (".po", AMPLIFIED, "a keyword twice"),
     ],
 )
 def test_refused_files(extension: str, data: bytes, text: str) -> None:
     with pytest.raises(BadRequest, match=text):
         read(extension, data, MOST, 1000)
+
+
+@pytest.mark.parametrize(
+    "unit", ["<w:p>", "<w:p><w:t>", "</w:p>", "<w:p a='", "<w:t>a", "&amp;", "&#", "<!--", "<w:p/>"]
+)
+def test_deep_and_hostile_xml_takes_linear_time(unit: str) -> None:
+    """There is no parser and no recursion: depth costs nothing, and entities are never expanded."""
+    document = read(".docx", packed(**{"word/document.xml": unit * (100_000 // len(unit))}), MOST, 100_000)
+    document.render([forwards(source, str) for source in document.sources])
+
+
+GOOD = packed(**{"[Content_Types].xml": CONTENT_TYPES, "word/document.xml": WORD})
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=8))
+def test_damaged_archives_are_read_or_refused(changes: list[tuple[int, int]]) -> None:
+    data = bytearray(GOOD)
+    for place, value in changes:
+        data[place] = value
+    try:
+        document = read(".docx", bytes(data), MOST, 1000)
+    except BadRequest:
+        return
+    document.render([forwards(source) for source in document.sources])
+
+
+TEXTS = st.text(alphabet=st.sampled_from('ab \n\r"\\:->0123,%{}msgidtr[]<&;#'), max_size=80)
+
+
+def echo(source: str) -> list[Word]:
+    """A translation that says the source again."""
+    words, end = [], 0
+    for word in align(source, source, ()):
+        begin = end + len(word.space)
+        end = begin + len(word.text)
+        words.append(replace(word, source=begin, source_end=end) if word.text else word)
+    return words
+
+
+@pytest.mark.parametrize("extension", [".txt", ".srt", ".po", ".html"])
+@settings(deadline=None)
+@given(text=TEXTS, head=st.sampled_from(["", '\nmsgid "', '\nmsgstr "', "\n0:00:01,0 --> 0:00:02,0\n"]))
+def test_any_text_file_is_read_or_refused(extension: str, text: str, head: str) -> None:
+    whole = head + text + head
+    try:
+        document = read(extension, whole.encode(), MOST, 1000)
+    except BadRequest:
+        return
+    result = document.render([echo(source) for source in document.sources]).decode()
+    if extension in (".txt", ".srt"):
+        assert re.sub(r"\s+", "", result) == re.sub(r"\s+", "", whole)
 
 
 def test_an_archive_without_texts_is_kept() -> None:

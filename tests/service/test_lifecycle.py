@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -15,10 +14,10 @@ import pytest
 from service import body
 from service.app import create_app
 from service.metrics import Metrics
-from service.models import SHORT, WARM_UP, Models
+from service.models import SHORT, WARM_UP, Model
 from service.settings import Settings, SettingsError, load_settings
 from service.worker import RESTARTS
-from tests.service.fakes import CRASH, POISON, FakeEngine, FakeTranslator, client_of, fake_app, fake_models, until
+from tests.service.fakes import CRASH, POISON, FakeEngine, FakeModels, FakeTranslator, client_of, fake_app, until
 
 pytestmark = pytest.mark.anyio
 
@@ -226,45 +225,47 @@ async def test_a_text_of_20_000_characters() -> None:
     assert answer.json() == {"translatedText": text.upper()}
 
 
-def loading(wait: Callable[[], bool], then: Callable[[Settings, Metrics], Models]) -> Any:
-    """Build a loader that returns ``then()`` once ``wait()`` is false."""
-
-    def load(settings: Settings, metrics: Metrics, stopped: Callable[[], bool]) -> Models:
-        while wait() and not stopped():
-            time.sleep(0.002)
-        return then(settings, metrics)
-
-    return load
-
-
 async def test_while_loading_it_lives_but_is_not_ready() -> None:
-    wait = [True]
-    load = loading(lambda: wait[0], lambda settings, metrics: fake_models(settings, metrics, FakeEngine()))
+    sources: list[FakeModels] = []
+
+    def load(settings: Settings, metrics: Metrics) -> FakeModels:
+        sources.append(FakeModels(settings, metrics, FakeEngine()))
+        sources[0].gate.clear()
+        return sources[0]
+
     async with client_of(app := create_app(load_settings(), load), ready=False) as client:
         assert (await client.get("/health")).status_code == 200
-        for method, path in (("GET", "/ready"), ("POST", "/translate"), ("GET", "/languages")):
+        for method, path in (("GET", "/ready"), ("POST", "/translate"), ("GET", "/languages"), ("GET", "/models")):
             answer = await client.request(method, path)
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
             assert "loading" in answer.json()["error"]
-        wait[0] = False
+        await until(lambda: bool(sources))
+        sources[0].gate.set()
         await until(lambda: app.state.service.not_ready() is None)
-        assert (await client.get("/ready")).status_code == 200
+        assert (await client.get("/ready")).json() == {"status": "ready", "models": {"fake0": "ready"}}
 
 
 async def test_stopped_while_loading_it_never_claims_to_be_ready(caplog: pytest.LogCaptureFixture) -> None:
-    load = loading(lambda: True, lambda settings, metrics: Models([]))  # loads until it is stopped
+    gate = threading.Event()
+
+    def load(settings: Settings, metrics: Metrics) -> FakeModels:
+        source = FakeModels(settings, metrics, FakeEngine(), [[("en", "de")], [("de", "en")]])
+        source.gate = gate
+        return source
+
     with caplog.at_level(logging.INFO):
-        async with client_of(create_app(load_settings(), load), ready=False):
-            pass
+        async with client_of(app := create_app(load_settings(), load), ready=False):
+            await until(lambda: app.state.service.registry is not None)
+            threading.Timer(0.1, gate.set).start()
     assert caplog.messages == ["stopping: accepted requests have 30 s to finish", "stopped"]
 
 
-async def test_a_model_that_cannot_be_loaded_turns_health_red(caplog: pytest.LogCaptureFixture) -> None:
-    def fail(settings: Settings, metrics: Metrics) -> Models:
+async def test_without_a_model_that_can_be_loaded_health_is_red(caplog: pytest.LogCaptureFixture) -> None:
+    def load(settings: Settings, metrics: Metrics) -> FakeModels:
         raise SettingsError("no such model")
 
     with caplog.at_level(logging.ERROR):
-        async with client_of(app := create_app(load_settings(), loading(lambda: False, fail)), ready=False) as client:
+        async with client_of(app := create_app(load_settings(), load), ready=False) as client:
             await until(lambda: app.state.service.failure is not None)
             answer = await client.get("/health")
     assert (answer.status_code, answer.json()["error"]) == (503, "the models could not be loaded: no such model")
@@ -303,8 +304,8 @@ async def test_when_the_drain_time_is_over_the_rest_gets_an_error() -> None:
 def test_a_model_is_warmed_up_and_its_speed_measured() -> None:
     """torch compiles a part of the model at its second call, which would otherwise be the first user's."""
     engine = FakeEngine()
-    (model,) = fake_models(load_settings(), Metrics(), engine)
-    model.warm_up()
+    model = FakeModels(load_settings(), Metrics(), engine).load("fake0")
+    Model.warm_up(model)
     model.close(5.0)
     assert engine.added == [*WARM_UP] * 3
     assert model.worker.speed > 0.0

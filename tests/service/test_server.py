@@ -206,6 +206,63 @@ def test_half_open_connections_do_not_shut_others_out() -> None:
         assert len(process.communicate(timeout=30)[1]) < 20_000
 
 
+def inside(client: httpx.Client) -> float:
+    """Segments that wait or are translated."""
+    found = metrics(client)
+    return found["nmt_active_segments"] + found["nmt_waiting_segments"]
+
+
+def one_answer(connection: socket.socket) -> str:
+    answer = ""
+    while "}" not in answer:
+        answer += connection.recv(65536).decode()
+    return answer
+
+
+@pytest.mark.parametrize("origin", ["", "Origin: http://example.org\r\n"])
+def test_a_refused_request_leaves_its_connection_in_order(origin: str) -> None:
+    """A refusal comes before the body; what comes of the body is dropped, and the next request is answered."""
+    code = (
+        "import sys; from tests.service.fakes import serve_slowly; sys.exit(serve_slowly({port}, 0.3, rows=1, queue=1))"
+    )
+    body = json.dumps({"q": "a", "source": "en", "target": "de"}).encode()
+    head = (
+        f"POST /translate HTTP/1.1\r\nHost: x\r\n{origin}Content-Type: application/json\r\nContent-Length: {len(body)}"
+    )
+    with server("-c", code) as (_, client), ThreadPoolExecutor(2) as pool, connect(client) as connection:
+        busy = []
+        for n in range(2):
+            busy.append(pool.submit(translate, client, f"text {n}"))
+            wait_for(lambda n=n: inside(client) == n + 1)
+        connection.sendall(f"{head}\r\n\r\n".encode())
+        refused = one_answer(connection)
+        assert refused.startswith("HTTP/1.1 503 ")
+        assert "retry-after: 1\r\n" in refused.lower()
+        assert json.loads(refused.partition("\r\n\r\n")[2])["error"].startswith("the queue is full")
+        with connect(client, f"{head}\r\n\r\n".encode() + body) as other:  # with its body
+            assert one_answer(other).startswith("HTTP/1.1 503 ")
+        assert [one.result() for one in busy] == [{"translatedText": f"TEXT {n}"} for n in range(2)]
+        connection.sendall(body[:5])
+        time.sleep(0.05)
+        connection.sendall(body[5:] + f"{head}\r\n\r\n".encode() + body)
+        answer = one_answer(connection)
+        assert answer.startswith("HTTP/1.1 200 ")
+        assert answer.endswith('{"translatedText":"A"}')
+        assert metrics(client)['nmt_requests_total{method="POST",route="/translate",status="503"}'] == 2
+
+
+def test_a_deadline_in_a_short_body_is_seen_at_once() -> None:
+    code = "import sys; from tests.service.fakes import serve_slowly; sys.exit(serve_slowly({port}, 0.2, rows=1))"
+    with server("-c", code) as (_, client), ThreadPoolExecutor(1) as pool:
+        asked = {"q": "a", "source": "en", "target": "de"}
+        translate(client, "a", deadline_ms=10**6)  # which measures the speed
+        busy = pool.submit(translate, client, "b")
+        wait_for(lambda: inside(client) == 1)
+        assert client.post("/translate", json={**asked, "deadline_ms": 20}).status_code == 503
+        assert client.post("/translate", json={**asked, "q": '"deadline_ms": 20'}).status_code == 200
+        assert busy.result() == {"translatedText": "B"}
+
+
 def test_uvicorn_takes_the_app_from_the_environment(model: Path) -> None:
     command = ("-m", "uvicorn", "service.app:app", "--port", "{port}")
     with server(*command, NMT_MODELS=str(model.parent), NMT_MAX_CHARACTERS="20", NMT_BEAM="1") as (_, client):
@@ -235,22 +292,25 @@ def test_a_hung_step_ends_the_process_with_a_code() -> None:
 
 
 def messages(stderr: str) -> list[str]:
-    """The messages of a log, without date, level and logger."""
-    return [re.sub(r"^\d\S* \S* [A-Z]+ [\w.]+: ", "", line) for line in stderr.splitlines()]
+    """The messages of a log, without date, level and logger, and without the advice to build the kernels."""
+    found = [re.sub(r"^\d\S* \S* [A-Z]+ [\w.]+: ", "", line) for line in stderr.splitlines()]
+    return [message for message in found if not message.startswith("C++ kernels")]
 
 
 def test_the_log_announces_the_service_once_its_models_are_loaded(model: Path, tmp_path: Path) -> None:
-    for number, name in enumerate(("mine.pt", "starter.pt")):  # one pair: the newer file is served
+    for number, name in enumerate(("mine.pt", "starter.pt")):  # one pair: the newer file is the default
         (tmp_path / name).write_bytes(model.read_bytes())
         os.utime(tmp_path / name, (1e9 - number, 1e9 - number))
+    (tmp_path / "half.pt").write_bytes(model.read_bytes()[:1000])
     with server("-m", "service", "--models", str(tmp_path), "--port", "{port}", "--beam", "1") as (process, client):
         process.terminate()
         log = messages(process.communicate(timeout=30)[1])
     expected = [
         rf"listening on {client.base_url}; loading the models",
-        r".*/starter\.pt is not used for en-de: .*/mine\.pt is newer .*",
         r"loading .*/mine\.pt",
-        r"ready after [\d.]+ s: mine\.pt \(en-de\)",
+        r"loading .*/starter\.pt",
+        r"half is left out: .*/half\.pt: cut off or damaged .*",
+        r"ready after [\d.]+ s: mine \(en-de\), starter \(en-de, by name only\)",
         r"stopping: .*",
         r"stopped",
     ]

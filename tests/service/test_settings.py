@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from nmt.artifact import Manifest
 from service.__main__ import main
 from service.limits import RateLimiter
-from service.loading import assign_pairs, load_models
+from service.loading import Folder
 from service.metrics import Metrics
 from service.settings import PREFIX, Settings, SettingsError, load_settings, parse_arguments
 from tests.copy_model import exported
@@ -144,7 +143,7 @@ def test_what_kubernetes_sets_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> 
     assert load_settings().host == "127.0.0.1"
 
 
-@pytest.mark.parametrize("broken", ["empty folder", "cut in half", "one of two cut in half"])
+@pytest.mark.parametrize("broken", ["empty folder", "cut in half", "two cut in half"])
 def test_unusable_models_are_one_line_and_exit_code_2(
     broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,8 +152,8 @@ def test_unusable_models_are_one_line_and_exit_code_2(
     if broken != "empty folder":
         (tmp_path / "half.pt").write_bytes(content[: len(content) // 2])
         message = f"{tmp_path}/half.pt: cut off or damaged"
-    if broken == "one of two cut in half":
-        (tmp_path / "whole.pt").write_bytes(content)
+    if broken == "two cut in half":
+        (tmp_path / "more.pt").write_bytes(content[:1000])
     assert main(["--models", str(tmp_path), "--port", "0", "--log-level", "error"]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: ")
@@ -172,69 +171,11 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path, capsys: pytest.Capture
     )
 
 
-def manifest(created: str, *pairs: str) -> Manifest:
-    """A manifest with this date of export and pairs like "en-de"."""
-    codes = tuple((source, target) for source, _, target in (pair.partition("-") for pair in pairs))
-    return Manifest(codes, "float32", 10, 10, 10, created=created)
-
-
-OLD, NEW = "2026-01-01T10:00:00+00:00", "2026-01-02T09:00:00+00:00"
-
-
-@pytest.mark.parametrize(
-    ("manifests", "expected"),
-    [
-        pytest.param([manifest(NEW, "en-de"), manifest(OLD, "en-de")], {0: ["en-de"]}, id="the newer export"),
-        pytest.param([manifest(OLD, "en-de"), manifest(NEW, "en-de")], {1: ["en-de"]}, id="in any order"),
-        pytest.param([manifest(OLD, "en-de"), manifest(OLD, "en-de")], {1: ["en-de"]}, id="same date: newer file"),
-        pytest.param([manifest("", "en-de"), manifest(OLD, "en-de")], {1: ["en-de"]}, id="no date: date of the file"),
-        pytest.param([manifest(OLD, "en-zh"), manifest(NEW, "EN-zh-Hans")], {1: ["EN-zh-Hans"]}, id="aliases"),
-        pytest.param([manifest(OLD, "en-de"), manifest(NEW, "de-en")], {0: ["en-de"], 1: ["de-en"]}, id="other pairs"),
-        pytest.param(
-            [manifest(OLD, "en-de", "en-fr"), manifest(NEW, "en-de")], {0: ["en-fr"], 1: ["en-de"]}, id="pair by pair"
-        ),
-    ],
-)
-def test_the_last_export_of_a_pair_is_used(
-    manifests: list[Manifest],
-    expected: dict[int, list[str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    files = [tmp_path / f"{number}.pt" for number in range(len(manifests))]
-    for number, file in enumerate(files):
-        file.touch()
-        os.utime(file, (1e9 + number, 1e9 + number))  # in 2001
-    monkeypatch.setattr("nmt.artifact.read_manifest", dict(zip(files, manifests, strict=True)).__getitem__)
-    served = assign_pairs(files)
-    assert {file: ["-".join(pair) for pair in pairs] for file, pairs in served.items()} == {
-        files[number]: pairs for number, pairs in expected.items()
-    }
-    skipped = sum(len(one.pairs) for one in manifests) - sum(map(len, expected.values()))
-    assert len(caplog.messages) == skipped
-
-
-def test_the_log_names_a_model_that_is_not_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    mine, starter = tmp_path / "mine.pt", tmp_path / "starter.pt"
-    for file in (mine, starter):
-        file.touch()
-    manifests = {mine: manifest(NEW, "en-de"), starter: manifest(OLD, "en-de")}
-    monkeypatch.setattr("nmt.artifact.read_manifest", manifests.__getitem__)
-    assign_pairs([mine, starter])
-    assert caplog.messages == [
-        f"{starter} is not used for en-de: {mine} is newer (exported {NEW}, not {OLD}); "
-        f"to serve it instead: --models {starter}"
-    ]
-
-
 def test_the_service_keeps_freed_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     monkeypatch.setattr("service.loading.keep_freed_memory", lambda: calls.append("kept"))
     with pytest.raises(SettingsError, match="no exported model"):
-        load_models(load_settings(models=tmp_path), Metrics(), lambda: True)
+        Folder(load_settings(models=tmp_path), Metrics()).look()
     assert calls == ["kept"]
 
 

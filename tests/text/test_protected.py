@@ -141,3 +141,8 @@ def test_a_model_carries_all_parts(translator: Translator, text: str) -> None:
     for translation in (found.text, *found.alternatives):
         assert all(translation.count(part) == text.count(part) for part in protected.parts.values())
     assert [segment.source for segment in found.segments if "\U000f0000" in segment.source] == []
+
+
+def test_a_number_inside_a_word_is_not_lacking() -> None:
+    words = [Word("", "A1000", 0, 5, 1.0), Word(" ", "ja", 6, 7, 1.0)]
+    assert repair_numbers("A1000 a", words) == (words, [])

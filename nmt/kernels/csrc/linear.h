@@ -6,7 +6,9 @@
 #include <ATen/native/CPUBlas.h>
 #include <ATen/ops/_int_mm.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/tensor.h>
 
 #include <bit>
 #include <string>
@@ -131,6 +133,36 @@ class Linear {
     part.outputs_ = count;
     part.set_pointers();
     return part;
+  }
+
+  // Returns the layer of the outputs `ids`. Whatever the type, a packed row is a sequence of units of four bytes.
+  Linear gather(const std::vector<int64_t>& ids) const {
+    Linear chosen = *this;
+    int64_t count = ids.size(), panels = (count + kPanel - 1) / kPanel, units = packed_.defined() ? packed_.size(1) : 0;
+    std::vector<int64_t> filled(ids);
+    if (units > 0) filled.resize(panels * kPanel, ids[0]);
+    Tensor index = at::tensor(filled);
+    for (Tensor* tensor : {&chosen.weight_, &chosen.scale_, &chosen.sums_, &chosen.bias_})
+      if (tensor->defined()) *tensor = tensor->index_select(0, index);
+    if (units > 0) {
+      std::vector<int64_t> sizes = packed_.sizes().vec();
+      sizes[0] = panels;
+      chosen.packed_ = at::empty(sizes, packed_.options());
+      const auto* from = static_cast<const int32_t*>(packed_.const_data_ptr());
+      auto* to = static_cast<int32_t*>(chosen.packed_.data_ptr());
+      for (int64_t p = 0; p < panels; ++p, to += units * kPanel) {
+        int32_t start[kPanel];
+        for (int64_t j = 0; j < kPanel; ++j) {
+          int64_t id = filled[p * kPanel + j];
+          start[j] = static_cast<int32_t>(id / kPanel * units * kPanel + id % kPanel);
+        }
+        for (int64_t k = 0; k < units * kPanel; k += kPanel)
+          for (int64_t j = 0; j < kPanel; ++j) to[k + j] = from[start[j] + k];
+      }
+    }
+    chosen.outputs_ = filled.size();
+    chosen.set_pointers();
+    return chosen;
   }
 
   const float* bias = nullptr;

@@ -24,6 +24,7 @@ struct Slots {
   TensorList state;
   Tensor tokens, scores, pool, time, stop_at;
   Tensor parents, pieces, log_probs, finished, eos, attention;  // history
+  Tensor candidates = {};  // shortlists (B, C), if the search has them
 
   int64_t beam() const { return scores.size(1); }
 };
@@ -144,6 +145,8 @@ class Search : public torch::CustomClassHolder {
         vocabulary_(tensors, options.at("vocabulary")),
         embedding_(tensors, options, "embedding"),
         energy_(tensors.at("energy")),
+        lexicon_(optional_tensor(tensors, "lexicon")),
+        frequent_(optional_tensor(tensors, "frequent")),
         wiring_(static_cast<Wiring>(options.at("wiring"))),
         residual_(option(options, "decoder.residual")),
         mean_(option(options, "bridge.mean")),
@@ -171,10 +174,32 @@ class Search : public torch::CustomClassHolder {
     return result;
   }
 
+  // Returns the shortlists (B, C) of `src` (B, S) with `prefix` (B, P): BeamSearch.choose_candidates.
+  Tensor choose_candidates(const Tensor& src, const Tensor& prefix) const {
+    std::vector<std::vector<int64_t>> lists(src.size(0));
+    size_t longest = 0;
+    for (int64_t b = 0; b < src.size(0); ++b) {
+      std::vector<int64_t>& list = lists[b];
+      list = {kPad, kUnk, kBos, kEos};
+      auto add = [&](const auto* ids, int64_t count) { list.insert(list.end(), ids, ids + count); };
+      add(frequent_.const_data_ptr<int32_t>(), frequent_.size(0));
+      add(at_slot<int64_t>(prefix, b), prefix.size(1));
+      for (int64_t s = 0; s < src.size(1); ++s)
+        if (int64_t piece = at_slot<int64_t>(src, b)[s]; piece != kPad) add(at_slot<int32_t>(lexicon_, piece), lexicon_.size(1));
+      std::sort(list.begin(), list.end());
+      list.erase(std::unique(list.begin(), list.end()), list.end());
+      longest = std::max(longest, list.size());
+    }
+    Tensor candidates = at::zeros({src.size(0), static_cast<int64_t>(longest)}, at::kLong);
+    for (size_t b = 0; b < lists.size(); ++b) std::copy(lists[b].begin(), lists[b].end(), at_slot<int64_t>(candidates, b));
+    return candidates;
+  }
+
   // Decodes one step of all slots, in place; returns which are done (B).
   Tensor advance(TensorList memory, TensorList limits, TensorList state, TensorList live, TensorList history,
-                 bool block_repeats) const {
+                 TensorList candidates, bool block_repeats) const {
     Slots slots = bundle(memory, limits, state, live, history);
+    if (!candidates.empty()) slots.candidates = candidates[0];
     int64_t count = slots.tokens.size(0);
     Tensor done = at::empty({count}, at::kBool);
     at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
@@ -335,9 +360,7 @@ class Search : public torch::CustomClassHolder {
     Rows readout = take_rows(n, width);
     readout_({output}, context, piece, tokens, n, readout);
     tanh_rows(readout, n, width);
-    std::vector<Constraint> constraints;
-    for (int64_t i = 0; i < n; ++i) constraints.push_back(constraint_of(slots, begin + i / beam, i % beam, block_repeats));
-    auto best = vocabulary_({readout.data, readout.ld, width}, n, beam, constraints);
+    auto best = continuations({readout.data, readout.ld, width}, slots, begin, end, block_repeats);
     for (int64_t b = begin; b < end; ++b) {
       int64_t time = *at_slot<int64_t>(slots.time, b), first = (b - begin) * beam;
       done[b] = beam_step(slots, b, &best[first]);
@@ -348,6 +371,18 @@ class Search : public torch::CustomClassHolder {
           std::copy_n(states[l].next_c[first + parents[k]], hidden_, at_slot<float>(slots.state[2 * l + 1], b, k));
         }
     }
+  }
+
+  // Computes the best continuations of the rows of a range.
+  std::vector<Continuations> continuations(Segment readout, const Slots& slots, int64_t begin, int64_t end,
+                                           bool block_repeats) const {
+    int64_t beam = slots.beam(), n = (end - begin) * beam;
+    std::vector<Constraint> constraints;
+    for (int64_t i = 0; i < n; ++i) constraints.push_back(constraint_of(slots, begin + i / beam, i % beam, block_repeats));
+    if (!slots.candidates.defined()) return vocabulary_(readout, n, beam, constraints);
+    std::vector<Shortlist> shortlists;
+    for (int64_t b = begin; b < end; ++b) shortlists.emplace_back(at_slot<int64_t>(slots.candidates, b), slots.candidates.size(1));
+    return vocabulary_(readout, n, beam, constraints, shortlists);
   }
 
   // Computes the next state of n rows from their gates, which hold the input's share.
@@ -397,7 +432,7 @@ class Search : public torch::CustomClassHolder {
   Input readout_;
   Vocabulary vocabulary_;
   Embedding embedding_;
-  Tensor energy_;
+  Tensor energy_, lexicon_, frequent_;
   Wiring wiring_;
   bool residual_, mean_;
   int64_t hidden_, value_width_;
@@ -431,6 +466,7 @@ TORCH_LIBRARY_FRAGMENT(nmt, m) {
   m.class_<Search>("Search")
       .def(torch::init<Tensors, Options>())
       .def("open", &Search::open)
+      .def("choose_candidates", &Search::choose_candidates)
       .def("advance", &Search::advance)
       .def("finish", &Search::finish);
 }

@@ -27,6 +27,15 @@ struct Continuations {
   float eos = kNever;
   float reference = kNever, sum = 0.f;  // sum of e^(logit - reference)
 
+  explicit Continuations(int64_t beam) : values(beam, kNever), pieces(beam, kPad) {}
+
+  // From logits to log-probabilities.
+  void normalise() {
+    float normaliser = reference + std::log(sum);
+    for (float& value : values) value = std::isnan(normaliser) ? normaliser : value - normaliser;
+    eos -= normaliser;
+  }
+
   void insert(float value, int64_t piece) {
     size_t at = values.size() - 1;
     for (; at > 0 && better(value, values[at - 1]); --at) {
@@ -35,6 +44,20 @@ struct Continuations {
     }
     values[at] = value;
     pieces[at] = piece;
+  }
+};
+
+// The pieces that a slot may generate, in ascending order from the special ones on, so that these have their ids as columns.
+struct Shortlist {
+  const int64_t* ids;
+  int64_t size;
+
+  Shortlist(const int64_t* ids, int64_t most) : ids(ids), size(std::find(ids + 1, ids + most, kPad) - ids) {}  // PAD fills up
+
+  // The column of a piece; of one that is not in the list, that of PAD.
+  int64_t column(int64_t piece) const {
+    const int64_t* at = std::lower_bound(ids, ids + size, piece);
+    return at < ids + size && *at == piece ? at - ids : kPad;
   }
 };
 
@@ -51,11 +74,7 @@ class Vocabulary {
   // Computes the K best continuations of the n rows of `readout`.
   std::vector<Continuations> operator()(Segment readout, int64_t n, int64_t beam,
                                         const std::vector<Constraint>& constraints) const {
-    std::vector<Continuations> best(n);
-    for (auto& row : best) {
-      row.values.assign(beam, kNever);
-      row.pieces.assign(beam, kPad);
-    }
+    std::vector<Continuations> best(n, Continuations(beam));
     Linear::Operand input = output_.prepare({readout}, n);
     Rows logits = take_rows(n, kStrip);
     Scratch::Mark mark(scratch());
@@ -65,10 +84,50 @@ class Vocabulary {
       int64_t first = s * kStrip, count = std::min(kStrip, size_ - first);
       for (int64_t i = 0; i < n; ++i) strip(logits[i], first, count, constraints[i], best[i]);
     }
-    for (auto& row : best) {
-      float normaliser = row.reference + std::log(row.sum);
-      for (float& value : row.values) value = std::isnan(normaliser) ? normaliser : value - normaliser;
-      row.eos -= normaliser;
+    for (auto& row : best) row.normalise();
+    return best;
+  }
+
+  // The same among the pieces of a shortlist for each slot, that is for each `beam` rows. There is one product with the
+  // rows of the output layer for all of them, of which each slot reads its own: the result does not depend on the others.
+  std::vector<Continuations> operator()(Segment readout, int64_t n, int64_t beam, std::vector<Constraint>& constraints,
+                                        const std::vector<Shortlist>& shortlists) const {
+    std::vector<int64_t> column(size_, 0), together;
+    int64_t longest = 0;
+    for (const Shortlist& list : shortlists) {
+      longest = std::max(longest, list.size);
+      for (int64_t j = 0; j < list.size; ++j) column[list.ids[j]] = 1;
+    }
+    for (int64_t piece = 0; piece < size_; ++piece)
+      if (column[piece]) {
+        column[piece] = together.size();
+        together.push_back(piece);
+      }
+    Linear output = output_.gather(together);
+    Linear::Operand input = output.prepare({readout}, n);
+    Rows logits = take_rows(n, kStrip), own = take_rows(n, longest);
+    std::vector<int64_t> copied(shortlists.size(), 0);  // pieces of each shortlist whose logits are in `own`
+    Scratch::Mark mark(scratch());
+    for (int64_t o = 0; o < output.outputs(); o += kStrip) {
+      mark.rewind();
+      output.part(o, std::min(kStrip, output.outputs() - o)).multiply(input, n, logits);
+      for (size_t b = 0; b < shortlists.size(); ++b) {
+        const Shortlist& list = shortlists[b];
+        int64_t first = copied[b];
+        for (; copied[b] < list.size && column[list.ids[copied[b]]] < o + kStrip; ++copied[b]);
+        for (int64_t i = b * beam; i < static_cast<int64_t>(b + 1) * beam; ++i)
+          for (int64_t j = first; j < copied[b]; ++j) own[i][j] = logits[i][column[list.ids[j]] - o];
+      }
+    }
+    std::vector<Continuations> best(n, Continuations(beam));
+    for (int64_t i = 0; i < n; ++i) {
+      const Shortlist& list = shortlists[i / beam];
+      constraints[i].forced = list.column(constraints[i].forced);
+      for (int64_t& piece : constraints[i].banned) piece = list.column(piece);
+      own[i][kPad] = kNever;  // no probability for PAD, as in the plain search, whose shortlists are filled up with it
+      strip(own[i], 0, list.size, constraints[i], best[i]);
+      best[i].normalise();
+      for (int64_t& piece : best[i].pieces) piece = list.ids[piece];
     }
     return best;
   }

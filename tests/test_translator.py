@@ -163,8 +163,9 @@ def test_any_text_gives_an_answer(text: str) -> None:
     translation = translate(translator, text)
     assert not translation.truncated
     assert translation.text.count("\n") == text.count("\n")
-    known = {c for c in TEXT if c.isalnum()}
-    said, given_ = ([c for c in clean(t) if c in known] for t in (translation.text, text))
+    # A text in capitals is read in lower case, so only characters that the vocabulary has in both say anything.
+    known = {c for c in TEXT if c.isalnum() and c.swapcase() in TEXT}
+    said, given_ = ([c.lower() for c in clean(t) if c in known] for t in (translation.text, text))
     assert said == given_
     translation.text.encode()  # no lone surrogates
 

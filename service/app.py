@@ -395,9 +395,11 @@ def _refuse_early(app: FastAPI, host: str, deadline_s: float = math.inf) -> None
         raise Unavailable("too many requests are on the way, try again later", reason="requests_full")
     refused: Unavailable | None = None
     client = "" if state.keys.required else f"address {limits.address_of(host)}"
-    for model in models:
+    for file in models.files.values():
+        if file.model is None:  # loaded at its first request: it has none that others would wait for
+            return
         try:
-            return model.worker.check(client, deadline_s)
+            return file.model.worker.check(client, deadline_s)
         except Unavailable as error:
             refused = error
     if refused is not None:

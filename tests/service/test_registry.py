@@ -393,6 +393,18 @@ async def test_waiting_for_a_load_is_bounded_and_ends_with_the_drain_time() -> N
         source.gate.set()
 
 
+async def test_a_full_queue_does_not_refuse_requests_for_a_model_that_is_not_loaded() -> None:
+    async with running([EN_DE], [DE_EN], lazy=True, queue=1, rows=1) as (client, source, _):
+        await translated(client)
+        source.engines["fake0"].gate.clear()
+        busy = [asyncio.create_task(client.post("/translate", json=GOOD)) for _ in range(8)]
+        await until(lambda: any(task.done() for task in busy))  # refused
+        await translated(client, source="de", target="en")
+        source.engines["fake0"].gate.set()
+        answers = await asyncio.gather(*busy)
+        assert {answer.status_code for answer in answers} == {200, 503}
+
+
 async def test_a_lazy_model_that_cannot_be_loaded_is_named_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running([EN_DE], lazy=True) as (client, source, _):
         source.unloadable["fake0"] = ArtifactError("fake0.pt: written by another torch")

@@ -445,12 +445,16 @@ async def _translate(request: Request, fields: Fields, models: Models) -> dict[s
     if asked.deadline_s is not None:
         context.ends = min(context.ends, asyncio.get_running_loop().time() + asked.deadline_s)
     protecting = _service(request).settings.protect
+    answer: dict[str, Any] | Response
     if asked.stream:
         parts = answering.stream(asked, models, protecting=protecting, model=name)
-        return await events.answer_events(parts, context.ends)
-    body = await answering.answer(asked, models, protecting=protecting)
+        answer = await events.answer_events(parts, context.ends)
+    else:
+        answer = await answering.answer(asked, models, protecting=protecting)
+        if name is not None:
+            answer["model"] = name
     _service(request).metrics.characters.inc(sum(map(len, asked.texts)))
-    return body if name is None else {**body, "model": name}
+    return answer
 
 
 async def _detect(request: Request, fields: Fields, models: Models) -> list[dict[str, Any]]:

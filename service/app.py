@@ -1,4 +1,4 @@
-"""The HTTP application: routes, checks, translation and error answers.
+"""The HTTP application: routes, what each does, and error answers.
 
 ``create_app(settings)`` builds it. ``uvicorn service.app:app`` reads the settings from the environment. Importing this
 module loads neither torch nor a model.
@@ -12,32 +12,25 @@ import hmac
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import answering, documents, events, languages, limits, pages, schemas
-from service.body import Fields, Lingering, read_fields
+from service.body import Fields, Lingering
 from service.connections import ByteBudget, report_errors_once_a_second
 from service.context import current
 from service.cors import CORS
 from service.errors import (
-    BadRequest,
-    DeadlineExceeded,
-    EngineFailed,
-    Forbidden,
     ServiceError,
     TooLarge,
-    TooSlow,
-    Unavailable,
 )
 from service.files import FileStore
 from service.keys import Keyring, digest_of
@@ -45,10 +38,11 @@ from service.lifecycle import Loader, Service, load_exported
 from service.metrics import Metrics
 from service.models import Models
 from service.registry import Registry
+from service.serving import admit, note_texts, served, service_of
 from service.settings import Settings, SettingsError, load_settings
 from service.suggestions import Suggestions
 from service.tracing import make_tracer
-from service.tracking import REQUEST_ID, Tracking, new_id
+from service.tracking import Tracking
 
 log = logging.getLogger("service")
 
@@ -214,18 +208,18 @@ def __getattr__(name: str) -> FastAPI:
 
 async def translate(request: Request) -> Response:
     """`POST /translate`: fields as JSON, form or query string."""
-    return await _served(request, _translate)
+    return await served(request, _translate, early=True)
 
 
 async def detect(request: Request) -> Response:
     """`POST /detect`."""
-    return await _served(request, _detect)
+    return await served(request, _detect)
 
 
 async def translate_file(request: Request) -> Response:
     """`POST /translate_file`: a multipart form."""
-    most_bytes = min(_service(request).settings.max_file_bytes + FORM_BYTES, request.app.state.bodies.most)
-    return await _served(request, _translate_file, most_bytes)
+    most_bytes = min(service_of(request).settings.max_file_bytes + FORM_BYTES, request.app.state.bodies.most)
+    return await served(request, _translate_file, most_bytes)
 
 
 async def download_file(request: Request) -> Response:
@@ -233,7 +227,7 @@ async def download_file(request: Request) -> Response:
     name = request.path_params["name"]
     content = request.app.state.files.get(name)
     if content is None:
-        return _error(404, "Not Found")
+        return failure(404, "Not Found")
     # Never shown in the browser as a page of this server, whatever it contains.
     headers = {
         "Content-Disposition": f'attachment; filename="translated{Path(name).suffix}"',
@@ -246,8 +240,8 @@ async def download_file(request: Request) -> Response:
 async def suggest(request: Request) -> Response:
     """`POST /suggest`."""
     if request.app.state.suggestions is None:
-        return _error(403, "Suggestions are disabled on this server.")
-    return await _served(request, _suggest)
+        return failure(403, "Suggestions are disabled on this server.")
+    return await served(request, _suggest)
 
 
 async def spec(request: Request) -> Response:
@@ -263,7 +257,7 @@ async def docs(request: Request) -> Response:
 
 async def list_languages(request: Request) -> Response:
     """`GET /languages`."""
-    models = _service(request).require()
+    models = service_of(request).require()
     return JSONResponse(
         [
             {"code": code, "name": languages.name(code), "targets": models.targets(code)}
@@ -280,12 +274,12 @@ async def list_models(request: Request) -> Response:
 async def reload(request: Request) -> Response:
     """`POST /admin/reload`."""
     key = schemas.api_key({}, request.headers.get("authorization"))
-    if not hmac.compare_digest(digest_of(key or ""), digest_of(_service(request).settings.admin_key)):
-        return _error(403, "Invalid admin key")
+    if not hmac.compare_digest(digest_of(key or ""), digest_of(service_of(request).settings.admin_key)):
+        return failure(403, "Invalid admin key")
     try:
         changes = await _registry(request).reload(at_once=True)
     except (SettingsError, OSError) as error:
-        return _error(422, f"the models in service stay: {error}")
+        return failure(422, f"the models in service stay: {error}")
     body = dataclasses.asdict(changes)
     if not changes.failed:
         return JSONResponse(body)
@@ -295,21 +289,21 @@ async def reload(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     """`GET /health`: an error if only a restart helps; fine while loading and draining."""
-    problem = _service(request).unhealthy()
-    return JSONResponse({"status": "ok"}) if problem is None else _error(503, problem)
+    problem = service_of(request).unhealthy()
+    return JSONResponse({"status": "ok"}) if problem is None else failure(503, problem)
 
 
 async def ready(request: Request) -> Response:
     """`GET /ready`: an error unless requests are accepted."""
-    service = _service(request)
+    service = service_of(request)
     problem = service.not_ready()
     ready = {"status": "ready", "models": service.states()}
-    return JSONResponse(ready) if problem is None else _error(503, problem, {"Retry-After": "5"})
+    return JSONResponse(ready) if problem is None else failure(503, problem, {"Retry-After": "5"})
 
 
 async def frontend_settings(request: Request) -> Response:
     """`GET /frontend/settings`."""
-    service = _service(request)
+    service = service_of(request)
     source, target = service.require().default_pair
     return JSONResponse(
         {
@@ -330,121 +324,23 @@ async def frontend_settings(request: Request) -> Response:
 
 async def prometheus(request: Request) -> Response:
     """`GET /metrics`."""
-    return Response(_service(request).metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(service_of(request).metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-# --- work within a deadline ----------------------------------------------------------------------------------------
-
-
-async def _served(
-    request: Request, work: Callable[[Request, Fields, Models], Awaitable[Any]], most_bytes: int | None = None
-) -> Response:
-    """Read the fields of a request and answer with what ``work`` returns, within the deadline."""
-    service = _service(request)
-    settings = service.settings
-    state = request.app.state
-    ends = current().ends = asyncio.get_running_loop().time() + settings.timeout_s
-    state.open_requests += 1
-    try:
-        if work is _translate:
-            _refuse_early(request.app, request.client.host if request.client else "unknown")
-        try:
-            async with asyncio.timeout_at(ends):
-                fields = await read_fields(request, most_bytes or settings.max_body_bytes, state.bodies)
-        except TimeoutError:
-            raise TooSlow(f"the body did not arrive within {settings.timeout_s:g} seconds") from None
-        try:
-            with service.require().held() as models:
-                async with asyncio.timeout_at(ends):
-                    answer = await _while_connected(request, work(request, fields, models))
-                    return answer if isinstance(answer, Response) else JSONResponse(answer)
-        except TimeoutError:
-            raise DeadlineExceeded(f"not translated within {settings.timeout_s:g} seconds") from None
-    except ClientDisconnect:
-        return Response(status_code=CLIENT_GONE)
-    finally:
-        state.open_requests -= 1
-
-
-def refusal(app: FastAPI, host: str, deadline_s: float) -> bytes | None:
-    """Return the bytes of the answer to a request from this address that is refused before it is read; None if not."""
-    service: Service = app.state.service
-    try:
-        _refuse_early(app, host, deadline_s)
-    except Unavailable as error:
-        if error.closing:
-            return None  # the application closes the connection, too
-        service.metrics.requests.labels("/translate", "POST", str(error.status)).inc()
-        service.metrics.refused(error.reason)
-        body = JSONResponse({"error": str(error)}).body
-        lines = [f"{name}: {value}" for name, value in {**error.headers(), REQUEST_ID: new_id()}.items()]
-        head = ["HTTP/1.1 503 Service Unavailable", "Content-Type: application/json", *lines]
-        return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + bytes(body)
-    return None
-
-
-def _refuse_early(app: FastAPI, host: str, deadline_s: float = math.inf) -> None:
-    """Raise Unavailable, before the body is read, if each model would refuse even a short text of this client.
-
-    So a flood of requests leaves the event loop time for those that are accepted. Where keys are in use, the client is
-    known only after the body, and this is for one who has sent nothing yet.
-    """
-    state = app.state
-    models: Models = state.service.require()
-    if state.open_requests > state.most_requests:
-        raise Unavailable("too many requests are on the way, try again later", reason="requests_full")
-    refused: Unavailable | None = None
-    client = "" if state.keys.required else f"address {limits.address_of(host)}"
-    for file in models.files.values():
-        if file.model is None:  # loaded at its first request: it has none that others would wait for
-            return
-        try:
-            return file.model.worker.check(client, deadline_s)
-        except Unavailable as error:
-            refused = error
-    if refused is not None:
-        raise refused
-
-
-def _address(request: Request) -> str:
-    return f"address {limits.address_of(request.client.host) if request.client else 'unknown'}"
-
-
-def _admit(request: Request, fields: Fields) -> schemas.RequestLimits:
-    """Check the rate limit, then the key; return the limits of the caller's request."""
-    settings, state = _service(request).settings, request.app.state
-    given = schemas.api_key(fields, request.headers.get("authorization"))
-    key = state.keys.find(given)
-    context = current()
-    context.client = f"key {key.name}" if key else _address(request)
-    context.bulk = key is not None and key.bulk
-    state.limiter.spend(context.client, schemas.cost(fields), key.limits(state.rates) if key else state.rates)
-    if key is None and state.keys.required:
-        if given is None:
-            raise BadRequest("Please contact the server operator to get an API key", reason="no_key")
-        raise Forbidden("Invalid API key")
-    return schemas.RequestLimits(
-        settings.max_characters, settings.max_batch, settings.max_alternatives, settings.max_beam
-    )
-
-
-def _note_texts(request: Request, texts: Sequence[str]) -> None:
-    """Keep the texts of a request for its line of the log, if the settings ask for them."""
-    if _service(request).settings.log_texts:
-        current().texts = texts
+# --- their work ---------------------------------------------------------------------------------------------------
 
 
 async def _translate(request: Request, fields: Fields, models: Models) -> dict[str, Any] | Response:
-    allowed = _admit(request, fields)
+    allowed = admit(request, fields)
     name = schemas.model_name(fields, models.files)
     models = models.only(name)
     asked = schemas.check(fields, allowed, models.languages, models.routes)
-    _note_texts(request, asked.texts)
+    note_texts(request, asked.texts)
     context = current()
     context.bulk |= asked.bulk
     if asked.deadline_s is not None:
         context.ends = min(context.ends, asyncio.get_running_loop().time() + asked.deadline_s)
-    protecting = _service(request).settings.protect
+    protecting = service_of(request).settings.protect
     answer: dict[str, Any] | Response
     if asked.stream:
         parts = answering.stream(asked, models, protecting=protecting, model=name)
@@ -453,21 +349,21 @@ async def _translate(request: Request, fields: Fields, models: Models) -> dict[s
         answer = await answering.answer(asked, models, protecting=protecting)
         if name is not None:
             answer["model"] = name
-    _service(request).metrics.characters.inc(sum(map(len, asked.texts)))
+    service_of(request).metrics.characters.inc(sum(map(len, asked.texts)))
     return answer
 
 
 async def _detect(request: Request, fields: Fields, models: Models) -> list[dict[str, Any]]:
-    texts = schemas.check_texts(fields, _admit(request, fields))[0]
-    _note_texts(request, texts)
+    texts = schemas.check_texts(fields, admit(request, fields))[0]
+    note_texts(request, texts)
     ranked = await models.rank(" ".join(texts))
     shown = [one for one in ranked if one.confidence >= schemas.LEAST_CONFIDENCE] or ranked[:1]
     return [{"confidence": one.confidence, "language": models.languages[one.language]} for one in shown]
 
 
 async def _translate_file(request: Request, fields: Fields, models: Models) -> dict[str, str]:
-    allowed = _admit(request, fields)
-    settings = _service(request).settings
+    allowed = admit(request, fields)
+    settings = service_of(request).settings
     models = models.only(schemas.model_name(fields, models.files))
     file, source, target = schemas.check_file(fields, models.languages, models.routes)
     if len(file.content) > settings.max_file_bytes:
@@ -480,51 +376,21 @@ async def _translate_file(request: Request, fields: Fields, models: Models) -> d
         texts = document.sources
         size = sum(map(len, texts))
         schemas.check_characters(size, allowed)
-        _note_texts(request, texts)
+        note_texts(request, texts)
         if source is None:
             source = (await models.detect([" ".join(texts)], target))[0].language
             if source != target and (source, target) not in models.routes:
                 raise schemas.unavailable_pair(source, target)
         content = await answering.translate_file(document, texts, source, target, models)
-    _service(request).metrics.characters.inc(size)
+    service_of(request).metrics.characters.inc(size)
     name = request.app.state.files.put(content, extension)
     return {"translatedFileUrl": str(request.url_for("download_file", name=name))}
 
 
 async def _suggest(request: Request, fields: Fields, models: Models) -> dict[str, bool]:
-    suggestion = schemas.check_suggestion(fields, models.languages, _admit(request, fields))
+    suggestion = schemas.check_suggestion(fields, models.languages, admit(request, fields))
     await asyncio.to_thread(request.app.state.suggestions.add, suggestion)
     return {"success": True}
-
-
-async def _while_connected(request: Request, work: Awaitable[T]) -> T:
-    """Return the result of ``work``. If the client disconnects, cancel it and raise ClientDisconnect."""
-    working = asyncio.current_task()
-    assert working is not None
-    gone = False
-
-    async def listen() -> None:
-        """Wait until the client disconnects. Its body must have been read to the end."""
-        nonlocal gone
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        working.cancel()
-
-    listening = asyncio.create_task(listen())
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if gone and not working.uncancel():  # else something else has cancelled it too: the deadline, the server's end
-            raise ClientDisconnect from None
-        raise
-    except ServiceError:
-        raise
-    except Exception:
-        log.exception("a translation failed")
-        raise EngineFailed("the translation failed") from None
-    finally:
-        listening.cancel()
 
 
 # --- errors -------------------------------------------------------------------------------------------------------
@@ -533,27 +399,23 @@ async def _while_connected(request: Request, work: Awaitable[T]) -> T:
 async def answer_error(request: Request, error: Exception) -> Response:
     """Answer an error with ``{"error": ...}``."""
     if isinstance(error, ServiceError):
-        _service(request).metrics.refused(error.reason)
+        service_of(request).metrics.refused(error.reason)
     if isinstance(error, TooLarge):
         return Lingering({"error": str(error)}, error.status, error.headers())
     if isinstance(error, ServiceError):
-        return _error(error.status, str(error), error.headers())
+        return failure(error.status, str(error), error.headers())
     assert isinstance(error, HTTPException)
-    return _error(error.status_code, str(error.detail), dict(error.headers or {}))
-
-
-def _error(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse({"error": text}, status, headers)
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
+    return failure(error.status_code, str(error.detail), dict(error.headers or {}))
 
 
 def _registry(request: Request) -> Registry:
     """Return the files in service. Raises Unavailable unless the service is ready."""
-    service = _service(request)
+    service = service_of(request)
     service.require()
     assert service.registry is not None
     return service.registry
+
+
+def failure(status: int, text: str, headers: dict[str, str] | None = None) -> Response:
+    """Return an answer ``{"error": text}``."""
+    return JSONResponse({"error": text}, status, headers)

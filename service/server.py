@@ -14,10 +14,11 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
-from service.app import create_app, refusal
+from service.app import create_app
 from service.connections import Connections, OnceASecond, allow_connections
 from service.lifecycle import Loader, load_exported
 from service.logs import STDERR, logging_to
+from service.serving import refusal
 from service.settings import Settings, SettingsError, load_settings, model_files, parse_arguments
 from service.tls import over_tls, tls_context
 

@@ -5,7 +5,8 @@ kept open, at random (Poisson) times that do not wait for the answers. Before an
 the bare engine with the same settings, and `bare engine` is the mean of both. Cases:
 
     idle       one request at a time (always run)
-    capacity   requests at the rate of the bare engine; the throughput is the service's capacity (always run)
+    capacity   requests at the rate of the bare engine; the throughput is the service's capacity (always run, for a
+               minute at most)
     0.7        requests at this multiple of the capacity; likewise 1.5, 3 and any other; above 1 with `deadline_ms`
     bulk       single sentences at half the capacity, alone and beside another client's requests of 500 sentences each
     soak       0.7, 1.5 and 3 times the capacity in turn, texts of 1 to 120 words; 20 lines with the memory
@@ -165,7 +166,8 @@ class Cases:
         self.load.requests = self.requests(self.options.lines, **deadline)
         bare = self.bare.last
         offered = multiple * self.capacity
-        result, more = await self.measured(self.load.poisson(offered, self.options.seconds))
+        seconds = min(self.options.seconds, 60.0) if case == "capacity" else self.options.seconds
+        result, more = await self.measured(self.load.poisson(offered, seconds))
         used = cores(self.bare.process.pid)
         began = time.perf_counter()
         bare = (bare + self.bare.measure()) / 2

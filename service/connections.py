@@ -71,6 +71,7 @@ class Connections:
             self._abort(self._longest_idle())
         if not self._sweeping:
             self._sweeping = True
+            self._swept = self._clock()
             asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def closed(self, connection: Connection) -> None:
@@ -99,9 +100,17 @@ class Connections:
             self._idle[connection] = now
 
     def _sweep(self) -> None:
-        """Close the connections whose time is over; come again while there are any."""
+        """Close the connections whose time is over; come again while there are any.
+
+        Time in which the process stood still counts for nobody: what was sent meanwhile has not been read yet.
+        """
         self._sort()
         now = self._clock()
+        still = now - self._swept - SWEEP_S
+        self._swept = now
+        if still > SWEEP_S:
+            for connections in (self._idle, self._busy):
+                connections.update({connection: since + still for connection, since in connections.items()})
         late = [one for one, since in self._idle.items() if now - since > (self._keep_s if one.cycle else self._idle_s)]
         late += [one for one, since in self._busy.items() if now - since > self._busy_s]
         for connection in late:

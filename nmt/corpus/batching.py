@@ -256,13 +256,14 @@ class BucketSampler:
 def _fill_up(batches: list[NDArray[np.int64]], world: int) -> list[NDArray[np.int64]]:
     """Halve the largest batches until their number is a multiple of `world`; nothing is dropped or repeated.
 
-    If all batches have one sentence, two of them are joined instead, which may exceed the budget.
+    If there are too few sentences for that, the last ones are joined instead, which may exceed the budget.
     """
     batches = list(batches)
+    enough = sum(map(len, batches)) >= -(-len(batches) // world) * world
     while len(batches) % world:
-        largest = max(range(len(batches)), key=lambda index: len(batches[index]))
-        half = len(batches[largest]) // 2
-        if half:
+        if enough:
+            largest = max(range(len(batches)), key=lambda index: len(batches[index]))
+            half = len(batches[largest]) // 2
             batches[largest : largest + 1] = [batches[largest][:half], batches[largest][half:]]
         else:
             batches[-2:] = [np.concatenate(batches[-2:])]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nmt.corpus.batching import Batch, BucketSampler, Lengths, cut, ordered_batches, train_batches
@@ -174,6 +174,7 @@ def test_a_state_of_other_batches_is_refused(change: dict[str, int]) -> None:
 
 
 @UNHURRIED
+@example(6, 4, 20)  # single sentences, more than one too many
 @given(st.integers(4, 200), st.integers(2, 4), st.integers(20, 500))
 def test_ranks_share_an_epoch_out_evenly(count: int, world: int, budget: int) -> None:
     lengths = some_lengths(count)
